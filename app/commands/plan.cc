@@ -1,0 +1,87 @@
+#include <iostream>
+#include <memory>
+
+#include "app/command.h"
+#include "app/mapping.h"
+#include "app/run_setup.h"
+#include "app/task_setup.h"
+#include "core/base/files.h"
+#include "core/config/reference_page.h"
+#include "core/policy/memory.h"
+
+namespace volery::app {
+namespace {
+
+struct Options {
+  std::vector<std::string> words;
+  bool reference = false;
+};
+
+// An upper bound on what stands in memory at once, part by part.
+StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
+  VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine, MakeEngineOptions(recipe, source.vocabulary()));
+  VOLERY_ASSIGN_OR_RETURN(const auto model, source.Build(engine.dtype, c10::kCPU));
+  const native::StateSpec state = model->state_spec(engine.dtype);
+  policy::MemoryQuestion question;
+  question.parameters = source.info.parameters;
+  question.vocabulary_rows = source.info.vocabulary;
+  question.layers = source.info.layers;
+  question.width = source.info.width;
+  question.tied = source.info.tied;
+  question.reference = recipe.algorithm.kl > 0;
+  question.master_bytes = trainer.dtype == c10::ScalarType::Double ? 8 : 4;
+  question.sampler_bytes = engine.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
+  question.versions = std::max<int64_t>(1, recipe.max_staleness);
+  question.slots = engine.max_slots;
+  question.slot_tokens = std::min(source.info.context, recipe.rollout.max_new_tokens + std::max<int64_t>(recipe.tasks.max_prompt_tokens, 128));
+  question.state_bytes_per_slot = state.bytes_per_slot;
+  question.state_bytes_per_token = state.bytes_per_token;
+  question.batch_tokens = trainer.micro_batch_tokens;
+  question.logits_rows = 2 * engine.logits_rows;
+  std::string text;
+  for (const policy::MemoryItem& item : policy::EstimateMemory(question)) {
+    text += Cat(item.label, std::string(item.label.size() < 44 ? 44 - item.label.size() : 1, ' '), policy::BytesText(item.bytes), "\n");
+  }
+  return text;
+}
+
+Status Plan(const std::vector<std::string>& words) {
+  VOLERY_ASSIGN_OR_RETURN(const CheckedRecipe checked, LoadChecked(words));
+  const config::Recipe& recipe = checked.recipe();
+  VOLERY_ASSIGN_OR_RETURN(const policy::ModelSource source, OpenRecipeModel(checked, false));
+  VOLERY_ASSIGN_OR_RETURN(const data::TaskSplit tasks, MakeTasks(recipe, source));
+  VOLERY_RETURN_IF_ERROR(MakeAlgorithm(recipe).status());
+  std::cout << "# recipe\n" << checked.loaded.Listing();
+  std::cout << "\n# model\n" << source.where << ": " << source.info.family << ", " << source.info.layers << " layers, width " << source.info.width << ", "
+            << source.info.parameters << " parameters, vocabulary " << source.info.vocabulary << " (" << source.vocabulary() << " with a token), context "
+            << source.info.context << "\n";
+  for (const std::string& note : source.notes) std::cout << note << "\n";
+  std::cout << "\n# tasks\n" << tasks.train->size() << " to train on, " << (tasks.held_out ? tasks.held_out->size() : 0) << " held out; "
+            << recipe.rollout.groups_per_step * recipe.rollout.group_size << " rollouts a step, " << recipe.steps << " steps\n";
+  const std::string folder = base::ResolvePath(recipe.runs, recipe.name);
+  std::cout << "\n# files\n" << folder << (base::Exists(folder) ? "  (exists already: needs --resume or another name)" : "") << "\n";
+  VOLERY_ASSIGN_OR_RETURN(const uint64_t free_bytes, base::FreeDiskBytes(recipe.runs));
+  std::cout << free_bytes / 1000000 << " MB free there\n";
+  VOLERY_ASSIGN_OR_RETURN(const std::string memory, MemoryText(recipe, source));
+  std::cout << "\n# memory\n" << memory;
+  return OkStatus();
+}
+
+}  // namespace
+
+Command MakePlan(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* parser = app.add_subcommand("plan", "Show what a recipe would run: every value with its origin, the model, files, memory");
+  parser->add_option("recipe", options->words, "recipe files, then key=value words that override them");
+  parser->add_flag("--reference", options->reference, "instead: every key of a recipe, as Markdown");
+  return {parser, [options] {
+            if (options->reference) {
+              std::cout << config::ReferencePage();
+              return kExitDone;
+            }
+            return Report(Plan(options->words));
+          }};
+}
+
+}  // namespace volery::app

@@ -1,0 +1,239 @@
+#include <iostream>
+#include <memory>
+
+#include "app/command.h"
+#include "app/mapping.h"
+#include "app/recipe_checks.h"
+#include "app/run_printer.h"
+#include "app/run_setup.h"
+#include "app/task_setup.h"
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/base/signals.h"
+#include "core/base/threads.h"
+#include "core/distributed/gloo_comm.h"
+#include "core/distributed/ranks.h"
+#include "core/observe/fan_out_sink.h"
+#include "core/observe/metrics_file.h"
+#include "core/observe/tensorboard_sink.h"
+#include "core/orchestration/engine_source.h"
+#include "core/orchestration/run_folder.h"
+#include "core/policy/model_folder.h"
+#include "core/tensor/threads.h"
+
+namespace volery::app {
+namespace {
+
+constexpr int kMostConstantWords = 12;
+
+struct Options {
+  std::vector<std::string> words;
+  bool resume = false;
+};
+
+// Ends by itself; `finish` lets the step in progress end.
+struct Stops {
+  base::StopToken stop, finish;
+};
+
+// Everything a run needs before its folder is opened.
+struct Prepared {
+  CheckedRecipe checked;
+  policy::ModelSource source;
+  native::NamedTensors weights;
+  data::TaskSplit tasks;
+  std::vector<orchestration::WeightedReward> rewards;
+  orchestration::LoopOptions loop;
+};
+
+StatusOr<Prepared> Prepare(CheckedRecipe checked) {
+  const config::Recipe& recipe = checked.recipe();
+  VOLERY_ASSIGN_OR_RETURN(policy::ModelSource source, OpenRecipeModel(checked, true));
+  native::NamedTensors weights = std::move(source.weights);
+  source.weights.clear();
+  VOLERY_ASSIGN_OR_RETURN(data::TaskSplit tasks, MakeTasks(recipe, source));
+  VOLERY_ASSIGN_OR_RETURN(auto rewards, LoadRewards(recipe, *checked.host));
+  orchestration::LoopOptions loop = MakeLoopOptions(recipe, source.stop_ids);
+  return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tasks), std::move(rewards), std::move(loop)};
+}
+
+std::string CommandText(const Options& options) {
+  std::string text = "volery run";
+  for (const std::string& word : options.words) {
+    if (!word.starts_with("name=")) text += " " + word;
+  }
+  return text;
+}
+
+StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe& recipe, const orchestration::RunFolder& folder,
+                                                           const std::optional<orchestration::Checkpoint>& resume_from, bool resume) {
+  if (resume) {
+    const StepId last(resume_from ? resume_from->step.value - 1 : -1);
+    VOLERY_RETURN_IF_ERROR(observe::MetricsFile::CutBack(folder.metrics(), last));
+    VOLERY_RETURN_IF_ERROR(observe::TensorBoardSink::CutBack(folder.events(), last));
+  }
+  auto sinks = std::make_unique<observe::FanOutSink>();
+  VOLERY_ASSIGN_OR_RETURN(auto file, observe::MetricsFile::Open(folder.metrics()));
+  sinks->Add(std::move(file));
+  if (recipe.output.tensorboard) {
+    VOLERY_ASSIGN_OR_RETURN(auto events, observe::TensorBoardSink::Open(folder.events(), base::Clock::Real()));
+    sinks->Add(std::move(events));
+  }
+  return sinks;
+}
+
+orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, base::Watchdog* watchdog) {
+  const config::Recipe& recipe = prepared.checked.recipe();
+  orchestration::EngineSourceOptions options;
+  options.on_update = recipe.rollout.on_update == "reread" ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
+  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer, stops = prepared.source.stop_ids](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
+    std::span<const int32_t> text(tokens);
+    if (!tokens.empty() && std::find(stops.begin(), stops.end(), tokens.back()) != stops.end()) text = text.first(tokens.size() - 1);
+    return tokenizer->Decode(text, false);
+  };
+  options.on_thread_start = [threads = SamplerThreads(recipe)](int) { tensor::SetComputeThreads(threads); };
+  options.watchdog = watchdog;
+  return options;
+}
+
+Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, const orchestration::LoopResult& result, data::Scorer& scorer,
+                const base::StopToken& stop, RunPrinter& printer) {
+  if (result.last_eval && printer.first_eval()) {
+    printer.Line(Cat("held-out reward: ", printer.first_eval()->average, " before, ", result.last_eval->average, " after ", result.step, " steps. Some answers now:"));
+    printer.Line(ExampleLines(*result.last_eval));
+  }
+  if (prepared.checked.recipe().eval.constant_answer && prepared.tasks.held_out && prepared.checked.recipe().output.rollouts) {
+    VOLERY_ASSIGN_OR_RETURN(std::vector<std::string> candidates, orchestration::SampledCompletions(folder.rollouts()));
+    std::string words = "word";
+    for (int n = 1; n <= kMostConstantWords; ++n, words += " word") candidates.push_back(words);
+    VOLERY_ASSIGN_OR_RETURN(const auto best, orchestration::BestConstantAnswer(candidates, *prepared.tasks.held_out, scorer, stop));
+    printer.Line(Cat("best constant answer of ", candidates.size(), " tried: \"", best.text, "\" scores ", best.score));
+  }
+  if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: volery generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
+  return OkStatus();
+}
+
+int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted) {
+  if (interrupted) std::cerr << "stopped; go on with: " << folder.resume_command() << "\n";
+  if (status.ok()) return interrupted ? kExitInterrupted : kExitDone;
+  return Report(Annotate(status, "run failed"), true);
+}
+
+class Rank0Run {
+ public:
+  Rank0Run(Prepared prepared, const Options& options, Stops stops, distributed::Comm& comm)
+      : prepared_(std::move(prepared)), options_(options), stops_(std::move(stops)), comm_(comm), printer_(prepared_.loop.steps) {}
+
+  int Run() {
+    const config::Recipe& recipe = prepared_.checked.recipe();
+    StatusOr<orchestration::RunFolder> folder = orchestration::RunFolder::Open({recipe.runs, recipe.name, options_.resume, CommandText(options_), recipe.checkpoint.keep});
+    if (!folder.ok()) return Report(folder.status());
+    if (const Status status = base::AddLogFile(folder->logs() + "/run.log"); !status.ok()) return Report(status);
+    for (const std::string& note : prepared_.source.notes) printer_.Line(note);
+    printer_.Line(Cat("run folder: ", folder->path()));
+    const StatusOr<bool> done = Loop(*folder);
+    printer_.Finish();
+    base::CloseLogFile();
+    return Finished(done.status(), *folder, done.ok() && !*done);
+  }
+
+ private:
+  // True: the run came to its end; false: it was asked to finish early.
+  StatusOr<bool> Loop(const orchestration::RunFolder& folder) {
+    const config::Recipe& recipe = prepared_.checked.recipe();
+    VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(folder.recipe(), prepared_.checked.loaded.ResolvedToml()));
+    std::optional<orchestration::Checkpoint> resume_from;
+    if (options_.resume) {
+      VOLERY_ASSIGN_OR_RETURN(resume_from, folder.PrepareResume());
+      printer_.Line(resume_from ? Cat("resuming after step ", resume_from->step, " from ", resume_from->path) : std::string("no checkpoint yet: starting at step 0"));
+    }
+    VOLERY_ASSIGN_OR_RETURN(auto metrics, OpenMetrics(recipe, folder, resume_from, options_.resume));
+    tensor::SetComputeThreads(TrainerThreads(recipe));
+    VOLERY_ASSIGN_OR_RETURN(auto trainer, MakeTrainer(recipe, prepared_.source, std::move(prepared_.weights), comm_));
+    VOLERY_ASSIGN_OR_RETURN(auto engine, MakeEngine(recipe, prepared_.source));
+    plugin::RewardPoolOptions pool_options;
+    pool_options.threads = prepared_.loop.reward_threads;
+    plugin::RewardPool pool(pool_options, stops_.stop);
+    orchestration::PluginScorer scorer(prepared_.rewards, pool);
+    VOLERY_ASSIGN_OR_RETURN(policy::ModelExport model_export, policy::MakeExport(prepared_.source));
+    policy::FolderModelWriter models(std::move(model_export));
+    orchestration::CheckpointStore checkpoints(folder.checkpoints(), recipe.checkpoint.keep);
+    orchestration::RolloutFileWriter rollouts(folder.rollouts(), prepared_.loop.seed);
+    std::optional<base::Watchdog> watchdog;
+    if (recipe.threads.watchdog_seconds > 0) watchdog.emplace(recipe.threads.watchdog_seconds * 1000).Start();
+    base::Watchdog* const watched = watchdog ? &*watchdog : nullptr;
+    orchestration::EngineSource source(*engine, SourceOptions(prepared_, watched), stops_.stop);
+
+    orchestration::LoopParts parts;
+    parts.tasks = prepared_.tasks.train;
+    parts.held_out = prepared_.tasks.held_out;
+    parts.source = &source;
+    parts.weights = &source;
+    parts.trainer = trainer.get();
+    parts.scorer = &scorer;
+    parts.metrics = metrics.get();
+    parts.models = &models;
+    parts.checkpoints = &checkpoints;
+    if (recipe.output.rollouts) parts.rollouts = &rollouts;
+    parts.encode_answer = [this](const data::Task& task) { return EncodeAnswer(prepared_.source, task); };
+    parts.resume_from = resume_from;
+    parts.watchdog = watched;
+    parts.callbacks.on_view = [&](const orchestration::LoopView& view) { printer_.OnView(view); };
+    parts.callbacks.on_step = [&](const orchestration::StepReport& report) { printer_.OnStep(report); };
+    parts.callbacks.on_eval = [&](const orchestration::EvalResult& result) { printer_.OnEval(result); };
+    StatusOr<orchestration::LoopResult> result = orchestration::RunLoop(prepared_.loop, parts, stops_.stop, stops_.finish);
+    if (!result.ok()) {
+      (void)trainer->StopFollowers();
+      return result.status();
+    }
+    VOLERY_RETURN_IF_ERROR(trainer->StopFollowers());
+    if (result->finished) VOLERY_RETURN_IF_ERROR(PrintEnd(prepared_, folder, *result, scorer, stops_.stop, printer_));
+    return result->finished;
+  }
+
+  Prepared prepared_;
+  const Options& options_;
+  Stops stops_;
+  distributed::Comm& comm_;
+  RunPrinter printer_;
+};
+
+// Ranks above 0 compute their share of every batch; they write nothing.
+int RunFollower(Prepared prepared, const Stops& stops, distributed::Comm& comm) {
+  const config::Recipe& recipe = prepared.checked.recipe();
+  tensor::SetComputeThreads(TrainerThreads(recipe));
+  StatusOr<std::unique_ptr<training::LocalTrainer>> trainer = MakeTrainer(recipe, prepared.source, std::move(prepared.weights), comm);
+  if (!trainer.ok()) return Report(trainer.status());
+  return Report((*trainer)->Follow(stops.stop), true);
+}
+
+int Run(const Options& options) {
+  Stops stops;
+  StatusOr<distributed::RankSettings> ranks = distributed::RanksFromEnvironment();
+  if (!ranks.ok()) return Report(ranks.status());
+  base::SignalWatcher signals([&stops, follower = ranks->rank > 0](int) {
+    std::cerr << (follower ? "" : "\nstopping after this step, with a checkpoint; Ctrl-C again stops at once\n");
+    stops.finish.RequestStop(CancelledError("stopped by Ctrl-C"));
+  });
+  StatusOr<CheckedRecipe> checked = LoadChecked(options.words);
+  if (!checked.ok()) return Report(checked.status());
+  StatusOr<Prepared> prepared = Prepare(*std::move(checked));
+  if (!prepared.ok()) return Report(prepared.status());
+  if (stops.finish.stopped()) return Report(stops.finish.reason());
+  StatusOr<std::unique_ptr<distributed::Comm>> comm = distributed::Connect(*ranks, {});
+  if (!comm.ok()) return Report(comm.status());
+  if (ranks->rank > 0) return RunFollower(*std::move(prepared), stops, **comm);
+  return Rank0Run(*std::move(prepared), options, stops, **comm).Run();
+}
+
+}  // namespace
+
+Command MakeRun(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* parser = app.add_subcommand("run", "Train by asynchronous reinforcement learning");
+  parser->add_option("recipe", options->words, "recipe files, then key=value words that override them")->required();
+  parser->add_flag("--resume", options->resume, "go on from the run's newest checkpoint");
+  return {parser, [options] { return Run(*options); }};
+}
+
+}  // namespace volery::app

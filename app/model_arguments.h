@@ -1,0 +1,30 @@
+#pragma once
+// The options that every model command takes (--model, --device, --dtype, --threads ...), and the model they open.
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+#include "core/policy/model_source.h"
+
+namespace volery::app {
+
+struct ModelArguments {
+  std::string model, device = "cpu", dtype = "float32", tokenizer, chat_template;
+  std::vector<std::string> plugin_folders;
+  int threads = 0;   // 0: all cores
+};
+
+void AddModelArguments(CLI::App& parser, ModelArguments& arguments);
+
+struct OpenedModel {
+  policy::ModelSource source;
+  std::shared_ptr<native::Model> model;
+  c10::ScalarType dtype = c10::ScalarType::Float;
+};
+
+// Sets the calling thread's compute threads, opens the model and prints its notes.
+StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments);
+
+}  // namespace volery::app

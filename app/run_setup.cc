@@ -1,0 +1,66 @@
+#include "app/run_setup.h"
+
+#include "app/mapping.h"
+#include "app/recipe_checks.h"
+#include "core/policy/families.h"
+
+namespace volery::app {
+
+RecipeWords SplitWords(const std::vector<std::string>& words) {
+  RecipeWords split;
+  for (const std::string& word : words) (word.find('=') == std::string::npos ? split.files : split.overrides).push_back(word);
+  return split;
+}
+
+StatusOr<CheckedRecipe> LoadChecked(const std::vector<std::string>& words) {
+  const RecipeWords split = SplitWords(words);
+  if (split.files.empty()) return InvalidError("no recipe given; e.g. volery run configs/quickstart.toml");
+  VOLERY_ASSIGN_OR_RETURN(config::LoadedRecipe loaded, config::LoadRecipe(split.files, split.overrides));
+  auto host = std::make_shared<const plugin::PluginHost>(loaded.recipe().plugins.path);
+  VOLERY_RETURN_IF_ERROR(CheckRewards(loaded, *host));
+  return CheckedRecipe{std::move(loaded), std::move(host)};
+}
+
+StatusOr<policy::ModelSource> OpenRecipeModel(const CheckedRecipe& checked, bool weights) {
+  const config::ModelRecipe& m = checked.recipe().model;
+  policy::OpenOptions options;
+  options.dtype = checked.recipe().trainer.dtype == "float64" ? c10::ScalarType::Double : c10::ScalarType::Float;
+  options.weights = weights;
+  options.tokenizer = m.tokenizer;
+  options.characters = m.characters;
+  options.chat_template = m.chat_template;
+  const policy::FamilyFinder families = policy::FamiliesOf(*checked.host);
+  if (!m.path.empty()) return policy::OpenModel(m.path, families, options);
+  native::ScratchConfig scratch;
+  scratch.family = m.family;
+  scratch.layers = m.layers;
+  scratch.width = m.width;
+  scratch.heads = m.heads;
+  scratch.kv_heads = m.kv_heads;
+  scratch.ffn_width = m.ffn_width;
+  scratch.vocabulary = m.vocabulary;
+  scratch.context = m.context;
+  scratch.tied = m.tied;
+  return policy::ModelFromScratch(scratch, static_cast<uint64_t>(checked.recipe().seed), families, options);
+}
+
+StatusOr<std::unique_ptr<training::LocalTrainer>> MakeTrainer(const config::Recipe& recipe, const policy::ModelSource& source,
+                                                              native::NamedTensors weights, distributed::Comm& comm) {
+  training::TrainerSetup setup;
+  VOLERY_ASSIGN_OR_RETURN(setup.options, MakeTrainerOptions(recipe));
+  VOLERY_ASSIGN_OR_RETURN(setup.algorithm, MakeAlgorithm(recipe));
+  VOLERY_ASSIGN_OR_RETURN(setup.model, source.Build(setup.options.dtype, setup.options.device));
+  setup.initial = std::move(weights);
+  setup.comm = &comm;
+  setup.vocabulary = source.vocabulary();
+  return training::LocalTrainer::Create(std::move(setup));
+}
+
+StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions options, MakeEngineOptions(recipe, source.vocabulary()));
+  VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(recipe.device));
+  VOLERY_ASSIGN_OR_RETURN(auto model, source.Build(options.dtype, device));
+  return inference::SlotEngine::Create(std::move(model), options);
+}
+
+}  // namespace volery::app

@@ -1,0 +1,22 @@
+#pragma once
+// A recipe's tasks: from a file or a generator, through the model's tokenizer and chat template, with the held-out split.
+
+#include <memory>
+
+#include "core/config/recipe.h"
+#include "core/data/held_out.h"
+#include "core/data/task_builder.h"
+#include "core/policy/model_source.h"
+
+namespace volery::app {
+
+// The callbacks keep what they need of `source` (tokenizer and template), not the source itself.
+data::TextCallbacks MakeTextCallbacks(const policy::ModelSource& source);
+
+// Errors name file and line: no JSON, missing columns, prompts that leave no room in the context.
+StatusOr<data::TaskSplit> MakeTasks(const config::Recipe& recipe, const policy::ModelSource& source);
+
+// The reference answer as the model should say it: its tokens and the end token.
+StatusOr<std::vector<int32_t>> EncodeAnswer(const policy::ModelSource& source, const data::Task& task);
+
+}  // namespace volery::app

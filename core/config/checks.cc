@@ -1,0 +1,224 @@
+#include "core/config/checks.h"
+
+#include <algorithm>
+
+#include "core/base/files.h"
+#include "core/base/status.h"
+#include "core/config/schema.h"
+#include "core/config/toml_writer.h"
+
+namespace volery::config {
+namespace {
+
+std::string Above(const std::string& path) {
+  const size_t dot = path.rfind('.');
+  return dot == std::string::npos ? "" : path.substr(0, dot);
+}
+
+class Checker {
+ public:
+  explicit Checker(const DecodedRecipe& decoded) : decoded_(decoded), recipe_(decoded.recipe) {}
+
+  std::vector<Problem> All() {
+    Run();
+    Model();
+    FromScratch();
+    Tokenizer();
+    Tasks();
+    Rollout();
+    Rewards();
+    Algorithm();
+    Held();
+    return std::move(problems_);
+  }
+
+ private:
+  // "path" is a key: the message begins with its name.
+  void Wrong(const std::string& path, const std::string& message) {
+    const std::string section = Above(path);
+    problems_.push_back({OriginOf(decoded_, path), section,
+                         Cat(path.substr(section.empty() ? 0 : section.size() + 1), ": ", message)});
+  }
+  void WrongTable(const std::string& section, const std::string& message) {
+    problems_.push_back({OriginOf(decoded_, section), section, message});
+  }
+
+  bool Refused(const std::string& path) const { return decoded_.refused.contains(path); }
+
+  static bool IsPlainName(const std::string& name) {
+    constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    return !name.empty() && name[0] != '.' && name[0] != '-' &&
+           name.find_first_not_of(kPlain) == std::string::npos;
+  }
+
+  void Run() {
+    if (!IsPlainName(recipe_.name)) {
+      Wrong("name",
+            TomlString(recipe_.name) +
+                " can't name a run; use letters, digits, '_', '-' and '.', beginning with a letter or digit");
+    }
+    if (recipe_.runs.empty()) Wrong("runs", "must not be empty; the default is \"runs\"");
+    const std::string& device = recipe_.device;
+    const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.size() < 8 &&
+                          device.find_first_not_of("0123456789", 5) == std::string::npos;
+    if (device != "cpu" && device != "cuda" && !numbered)
+      Wrong("device", TomlString(device) + " isn't known; expected \"cpu\", \"cuda\" or \"cuda:<number>\"");
+  }
+
+  void Model() {
+    const ModelRecipe& model = recipe_.model;
+    if (model.path.empty() && model.family.empty() && !Refused("model.path") && !Refused("model.family")) {
+      WrongTable("model",
+                 "no model: set path (a folder, GGUF or .pth file), or family for a model from scratch");
+    }
+    if (!model.path.empty() && !model.family.empty()) {
+      Wrong("model.family",
+            "path is set too; keep path to start from a model, or family for one from scratch");
+    }
+    if (model.context > 0 &&
+        model.context <= recipe_.rollout.max_new_tokens + recipe_.tasks.max_prompt_tokens) {
+      Wrong("model.context",
+            Cat(model.context, " tokens leave no room for a prompt; rollout.max_new_tokens is ",
+                recipe_.rollout.max_new_tokens,
+                recipe_.tasks.max_prompt_tokens > 0
+                    ? Cat(" and tasks.max_prompt_tokens is ", recipe_.tasks.max_prompt_tokens)
+                    : ""));
+    }
+  }
+
+  void FromScratch() {
+    const ModelRecipe& model = recipe_.model;
+    if (model.family.empty() && !model.path.empty()) {
+      for (const auto& [name, value] : {std::pair<const char*, int64_t>{"layers", model.layers},
+                                        {"width", model.width},
+                                        {"heads", model.heads},
+                                        {"kv_heads", model.kv_heads},
+                                        {"ffn_width", model.ffn_width},
+                                        {"vocabulary", model.vocabulary}}) {
+        if (value != 0)
+          Wrong(Cat("model.", name), "is for models from scratch, but path is set; remove one of them");
+      }
+      if (!model.tied) Wrong("model.tied", "is for models from scratch, but path is set; remove one of them");
+      return;
+    }
+    if (model.heads > 0 && model.width % model.heads != 0) {
+      Wrong("model.heads", Cat(model.heads, " doesn't divide width = ", model.width,
+                               "; the size of a head is width / heads"));
+    }
+    if (model.kv_heads > 0 && (model.heads == 0 || model.heads % model.kv_heads != 0)) {
+      Wrong("model.kv_heads", Cat(model.kv_heads, " doesn't divide heads = ", model.heads));
+    }
+  }
+
+  void Tokenizer() {
+    const ModelRecipe& model = recipe_.model;
+    if (Refused("model.tokenizer")) return;
+    if (!model.family.empty() && model.path.empty() && model.tokenizer.empty()) {
+      Wrong("model.tokenizer", "a model from scratch brings none; set \"bytes\", \"characters\" or a path");
+    }
+    const bool characters = model.tokenizer == "characters";
+    if (characters && model.characters.empty() && !Refused("model.characters"))
+      Wrong("model.characters", "tokenizer = \"characters\" needs its alphabet here");
+    if (!characters && !model.characters.empty())
+      Wrong("model.characters", "is used with tokenizer = \"characters\" only");
+  }
+
+  void Tasks() {
+    const TasksRecipe& tasks = recipe_.tasks;
+    const bool refused = Refused("tasks.file") || Refused("tasks.generator");
+    if (tasks.file.empty() && tasks.generator.empty() && !refused) {
+      WrongTable("tasks", "no tasks: set file (JSON Lines or Parquet) or generator");
+    }
+    if (!tasks.file.empty() && !tasks.generator.empty())
+      Wrong("tasks.generator", "file is set too; keep one of them");
+    if (tasks.generator.empty() && !tasks.options.empty() && !refused)
+      Wrong("tasks.options", "are the generator's, and no generator is set");
+    if (tasks.prompt.empty() && tasks.messages.empty())
+      Wrong("tasks.prompt", "must name a column, where messages doesn't");
+    if (!tasks.system.empty() && !tasks.chat && tasks.messages.empty())
+      Wrong("tasks.system", "is for chat; set chat = true or messages");
+  }
+
+  void Rollout() {
+    if (recipe_.rollout.group_size < 2) {
+      Wrong("rollout.group_size",
+            Cat(recipe_.rollout.group_size,
+                " gives every rollout advantage 0, since it is measured against its group; "
+                "expected at least 2"));
+    }
+  }
+
+  void Rewards() {
+    const std::vector<RewardRecipe>& rewards = recipe_.reward;
+    if (rewards.empty() && Refused("reward")) return;
+    if (rewards.empty()) {
+      problems_.push_back({OriginOf(decoded_, "reward"), "",
+                           "no [[reward]]: name at least one reward plugin, such as plugin = \"format\""});
+      return;
+    }
+    for (size_t i = 0; i < rewards.size(); ++i) {
+      if (rewards[i].plugin.empty() && !Refused(Cat("reward.", i, ".plugin")))
+        WrongTable(Cat("reward.", i), "plugin is missing: the name of a reward plugin or its file");
+    }
+    if (std::all_of(rewards.begin(), rewards.end(),
+                    [](const RewardRecipe& reward) { return reward.weight == 0; })) {
+      Wrong("reward.0.weight", "all rewards have weight 0, so nothing can be learned");
+    }
+  }
+
+  void Algorithm() {
+    const AlgorithmRecipe& algorithm = recipe_.algorithm;
+    if (algorithm.delta != 0 && algorithm.delta <= 1 + algorithm.clip_high) {
+      Wrong("algorithm.delta", Cat(algorithm.delta, " must be more than 1 + clip_high = ",
+                                   1 + algorithm.clip_high, ", or 0 for none"));
+    }
+  }
+
+  void Held() {
+    const EvalRecipe& eval = recipe_.eval;
+    if (!IsPlainName(eval.name))
+      Wrong("eval.name", TomlString(eval.name) +
+                             " can't be part of a metric's name; use letters, digits, '_', '-' and '.'");
+    if (eval.every > 0 && eval.tasks == 0) Wrong("eval.every", "tasks = 0 holds out no task to evaluate on");
+    if (!recipe_.warmup.present) return;
+    if (eval.tasks == 0)
+      Wrong("warmup.until", "is measured on held-out tasks, and eval.tasks = 0 holds out none");
+    if (recipe_.warmup.tasks > eval.tasks && eval.tasks > 0) {
+      Wrong("warmup.tasks", Cat(recipe_.warmup.tasks, " is more than eval.tasks = ", eval.tasks,
+                                ", the tasks that are held out"));
+    }
+  }
+
+  const DecodedRecipe& decoded_;
+  const Recipe& recipe_;
+  std::vector<Problem> problems_;
+};
+
+}  // namespace
+
+Origin OriginOf(const DecodedRecipe& decoded, const std::string& path) {
+  for (std::string at = path; !at.empty(); at = Above(at)) {
+    if (const auto found = decoded.origins.find(at); found != decoded.origins.end()) return found->second;
+  }
+  return {};
+}
+
+std::vector<Problem> CrossCheck(const DecodedRecipe& decoded) {
+  return Checker(decoded).All();
+}
+
+std::vector<Problem> CheckFiles(const DecodedRecipe& decoded) {
+  std::vector<Problem> problems;
+  Recipe copy = decoded.recipe;
+  for (const Key& key : Schema()) {
+    if (key.type != KeyType::kPath) continue;
+    const std::string& path = *std::get<std::string*>(key.field(copy, 0));
+    const bool word = std::find(key.words.begin(), key.words.end(), path) != key.words.end();
+    if (path.empty() || word || base::Exists(path)) continue;
+    problems.push_back({OriginOf(decoded, key.path), key.section(),
+                        Cat(key.name(), ": ", TomlString(path), " doesn't exist")});
+  }
+  return problems;
+}
+
+}  // namespace volery::config

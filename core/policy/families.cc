@@ -1,0 +1,75 @@
+#include "core/policy/families.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "core/tensor/guard.h"
+
+namespace volery::policy {
+namespace {
+
+StatusOr<const native::ModelFamily*> Open(const plugin::PluginHost& host, const std::string& file) {
+  VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<const plugin::ModelPlugin> opened, host.LoadModel(file));
+  return static_cast<const native::ModelFamily*>(opened->family());
+}
+
+std::string Join(const std::vector<std::string>& words, const char* separator) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : separator) + word;
+  return text;
+}
+
+StatusOr<const native::ModelFamily*> FindFamily(const plugin::PluginHost& host, const std::string& family) {
+  std::vector<std::string> offered, failures;
+  for (const std::string& file : host.ModelFiles()) {
+    StatusOr<const native::ModelFamily*> opened = Open(host, file);
+    if (!opened.ok()) {
+      failures.push_back(Message(opened.status()));
+      continue;
+    }
+    const std::vector<std::string> names = (*opened)->families();
+    if (std::find(names.begin(), names.end(), family) != names.end()) return *opened;
+    offered.insert(offered.end(), names.begin(), names.end());
+  }
+  std::sort(offered.begin(), offered.end());
+  std::string message = Cat("no model plugin has the family \"", family, "\"; there are: ", offered.empty() ? "none" : Join(offered, ", "),
+                            ". Searched: ", Join(host.folders(), ", "));
+  for (const std::string& failure : failures) message += Cat("\n  not usable: ", failure);
+  return absl::NotFoundError(message);
+}
+
+// The factory that a model was built with lives as long as the model.
+struct ModelWithFactory {
+  std::unique_ptr<nn::LinearFactory> linears;
+  std::unique_ptr<native::Model> model;
+};
+
+}  // namespace
+
+FamilyFinder FamiliesOf(const plugin::PluginHost& host) {
+  return [&host](const std::string& family) { return FindFamily(host, family); };
+}
+
+std::vector<std::string> FamilyNames(const plugin::PluginHost& host) {
+  std::set<std::string> names;
+  for (const std::string& file : host.ModelFiles()) {
+    StatusOr<const native::ModelFamily*> opened = Open(host, file);
+    if (!opened.ok()) continue;
+    for (const std::string& name : (*opened)->families()) names.insert(name);
+  }
+  return {names.begin(), names.end()};
+}
+
+StatusOr<std::shared_ptr<native::Model>> BuildModel(const native::ModelFamily& family, const std::string& config_json, c10::ScalarType dtype,
+                                                    c10::Device device, const std::string& where) {
+  return tensor::Guard(where, [&] {
+    auto built = std::make_shared<ModelWithFactory>();
+    built->linears = nn::MakeAtenLinearFactory();
+    built->model = family.Build(config_json, {dtype, device, built->linears.get()});
+    return std::shared_ptr<native::Model>(built, built->model.get());
+  });
+}
+
+}  // namespace volery::policy

@@ -1,0 +1,61 @@
+#include "core/policy/memory.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/base/status.h"
+
+namespace volery::policy {
+namespace {
+
+const char* ElementName(int64_t bytes) { return bytes == 8 ? "float64" : bytes == 4 ? "float32" : "bfloat16"; }
+
+// Of one block, kept for backward: about ten rows of the width and three of the feed-forward's a token.
+int64_t ActivationBytes(const MemoryQuestion& q) {
+  const int64_t ffn = q.ffn_width > 0 ? q.ffn_width : 4 * q.width;
+  return q.batch_tokens * q.layers * (10 * q.width + 3 * ffn) * q.master_bytes;
+}
+
+}  // namespace
+
+std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
+  std::vector<MemoryItem> items;
+  const auto add = [&items](const std::string& label, int64_t bytes) {
+    if (bytes > 0) items.push_back({label, bytes});
+  };
+  const int64_t master = q.parameters * q.master_bytes;
+  const int64_t rows = q.tied ? q.vocabulary_rows * q.width : 0;
+  const int64_t prepared = (q.parameters + rows) * q.sampler_bytes;
+  add(Cat(q.trains ? "master weights (" : "weights as read (", ElementName(q.master_bytes), ")"), master);
+  if (q.trains) {
+    add(Cat("gradients (", ElementName(q.master_bytes), ")"), master);
+    add("Adam's moments (2 a parameter)", 2 * master);
+    add("frozen reference weights", q.reference ? master : 0);
+    add(Cat("weight versions on their way to the sampler (", q.versions, ")"), q.versions * master);
+    add(Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), ActivationBytes(q));
+  }
+  const int64_t copies = q.slots == 0 ? 0 : q.trains ? 2 : 1;  // in use, and being prepared
+  add(Cat("prepared weights of the sampler (", copies, ", ", ElementName(q.sampler_bytes), ")"), copies * prepared);
+  add(Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),
+      q.slots * (q.state_bytes_per_slot + q.slot_tokens * q.state_bytes_per_token));
+  add(Cat("logits of ", q.logits_rows, " rows"), 2 * q.logits_rows * q.vocabulary_rows * 4);
+  int64_t total = 0;
+  for (const MemoryItem& item : items) total += item.bytes;
+  items.push_back({"total", total});
+  return items;
+}
+
+std::string BytesText(int64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  while (value >= 1024 && unit < 4) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit < 3 ? "%.0f %s" : "%.2f %s", value, kUnits[unit]);
+  return text;
+}
+
+}  // namespace volery::policy

@@ -1,0 +1,170 @@
+#pragma once
+// The seam of a model plugin (native kind: C++ with LibTorch types; host and plugin are built from one SDK, which the
+// build tag enforces). A plugin gives one ModelFamily; the family makes Models from a config; a Model trains in blocks
+// that the host walks, and samples from prepared (packed) weights over decode slots.
+//
+// Errors inside this kind are exceptions (std::invalid_argument for configs and inputs, c10::Error from LibTorch); the
+// host catches them. Shapes: T tokens of one batch, R rows, W width, V vocabulary.
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "volery/nn/linear.h"
+
+namespace volery::native {
+
+using nn::NamedTensors;  // std::map<std::string, at::Tensor>
+
+// ---- Description -----------------------------------------------------------------------------------------------
+
+struct TensorSpec {
+  std::string name;             // as in the Hugging Face file
+  std::vector<int64_t> shape;
+  bool weight_decay = true;     // matrices yes; norms and biases no
+  double lr_scale = 1;
+};
+
+// What a decode slot holds. bytes of a slot with n tokens = bytes_per_slot + n * bytes_per_token (at the sampler's dtype).
+struct StateSpec {
+  int64_t bytes_per_slot = 0;
+  int64_t bytes_per_token = 0;
+  bool readable_with_other_weights = true;   // false: on_update must be reread
+  std::string holds;                         // for people: "keys and values of 30 layers"
+};
+
+struct ModelInfo {
+  std::string family;           // "qwen2" | "qwen3" | "llama" ...
+  int64_t layers = 0, width = 0, vocabulary = 0, context = 0, parameters = 0;
+  bool tied = false;            // the output matrix is the embedding
+  std::vector<int64_t> stop_ids;// eos ids that the config names
+};
+
+// A tensor of a foreign file (GGUF, .pth): where it goes and how its rows must be permuted.
+struct ImportedTensor {
+  std::string source, target;
+  int64_t unpermute_heads = 0;  // > 0: rows were interleaved for pairwise rotary with this many heads; undo
+};
+using MetaValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>, std::vector<std::string>>;
+struct ImportPlan {
+  std::string config_json;      // in the form of config.json
+  std::vector<ImportedTensor> tensors;
+};
+
+// From-scratch keys, the same for all families. 0: the family's default.
+struct ScratchConfig {
+  std::string family;
+  int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, vocabulary = 0, context = 0;
+  bool tied = true;
+  int64_t bos_id = -1, eos_id = -1, pad_id = -1;
+};
+
+// ---- Training --------------------------------------------------------------------------------------------------
+
+// Tokens [begin, end) of a batch. `parent` is the index of an earlier segment, the prompt that this one continues (its
+// tokens are attended to and its positions continue), or -1. No other leak between segments.
+struct Segment {
+  int64_t begin = 0, end = 0, parent = -1;
+};
+struct Batch {
+  at::Tensor tokens;             // [T] int64
+  at::Tensor positions;          // [T] int64
+  std::vector<Segment> segments; // ascending, disjoint, covering [0, T); a parent precedes its children
+};
+
+// The plugin's own object for one forward pass (masks, rotary tables ...). Lives until backward has run.
+class TrainContext {
+ public:
+  virtual ~TrainContext() = default;
+};
+
+// ---- Sampling --------------------------------------------------------------------------------------------------
+
+// Packed weights of one version; immutable; made off the sampler's thread; keeps what it needs of the named tensors.
+class PreparedWeights {
+ public:
+  virtual ~PreparedWeights() = default;
+  virtual int64_t version() const = 0;
+  virtual int64_t bytes() const = 0;
+};
+
+// All decode slots of one engine. Not thread-safe.
+class DecodeState {
+ public:
+  virtual ~DecodeState() = default;
+  virtual int64_t Allocate(int64_t expected_tokens) = 0;  // an empty slot; expected_tokens is a reservation hint
+  virtual int64_t Fork(int64_t slot, int64_t expected_tokens) = 0;  // a new slot with a copy of the state
+  virtual void Drop(int64_t slot) = 0;
+  virtual void Clear(int64_t slot) = 0;                   // back to zero tokens (reread)
+  virtual int64_t Length(int64_t slot) const = 0;         // tokens read so far
+  virtual int64_t bytes() const = 0;
+};
+
+// Tokens to read into a slot. Hidden rows are returned for tokens[first_row ...]; first_row == tokens.size(): none.
+struct Chunk {
+  int64_t slot = 0;
+  std::span<const int32_t> tokens;
+  int64_t first_row = 0;
+  int64_t prompt_remaining = 0;  // prompt tokens of this slot still to come after this chunk
+};
+
+// ---- The model -------------------------------------------------------------------------------------------------
+
+// Calls for training come from one thread, calls for sampling from one (other) thread; Prepare from any thread.
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual const std::string& config_json() const = 0;        // what is written as config.json (dtype key set by the host)
+  virtual const std::vector<TensorSpec>& parameters() const = 0;  // fixed order
+  virtual StateSpec state_spec(c10::ScalarType sampler_dtype) const = 0;
+  // Fills freshly allocated float tensors as the family's paper (or reference implementation) initialises them.
+  // A pure function of the seed.
+  virtual void Initialise(NamedTensors& parameters, uint64_t seed) const = 0;
+
+  // Training. Bind once: the host owns the tensors and updates them in place.
+  virtual void Bind(const NamedTensors& parameters) = 0;
+  virtual int64_t blocks() const = 0;
+  virtual std::unique_ptr<TrainContext> Begin(const Batch& batch) = 0;
+  virtual at::Tensor Embed(const Batch& batch, TrainContext& ctx) = 0;                     // [T, W]
+  virtual at::Tensor Block(int64_t block, const at::Tensor& x, TrainContext& ctx) = 0;     // [T, W] -> [T, W]
+  virtual at::Tensor Final(const at::Tensor& x) = 0;                                       // [R, W] -> hidden [R, W]
+  virtual at::Tensor Logits(const at::Tensor& hidden) = 0;                                 // [R, W] -> [R, V]
+
+  // Sampling.
+  virtual std::shared_ptr<const PreparedWeights> Prepare(const NamedTensors& weights, int64_t version) const = 0;
+  virtual std::unique_ptr<DecodeState> MakeState(c10::ScalarType dtype) const = 0;
+  // Reads all chunks (prompt chunks and single tokens mixed; at most one chunk a slot) and returns the hidden rows asked
+  // for, in chunk order: [R, W], exactly the tensor that the head reads.
+  virtual at::Tensor Advance(const PreparedWeights& weights, DecodeState& state, std::span<const Chunk> chunks) const = 0;
+  virtual at::Tensor Logits(const PreparedWeights& weights, const at::Tensor& hidden) const = 0;  // [R, W] -> [R, V] float32
+};
+
+struct BuildOptions {
+  c10::ScalarType dtype = c10::ScalarType::Float;   // of parameters in training and of packed weights in sampling
+  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  nn::LinearFactory* linears = nullptr;             // the host's; outlives the model
+};
+
+// One a plugin; stateless, thread-safe.
+class ModelFamily {
+ public:
+  virtual ~ModelFamily() = default;
+  virtual std::vector<std::string> families() const = 0;      // {"qwen2", "qwen3", "llama"}: values of model_type and of GGUF's architecture
+  // `config_json`: the text of config.json; keys it can't honour are refused by name.
+  virtual std::unique_ptr<Model> Build(const std::string& config_json, const BuildOptions& options) const = 0;
+  virtual std::string ScratchConfigJson(const ScratchConfig& config) const = 0;
+  // `metadata`: GGUF keys; for each float32 tensor of one dimension outside the blocks (a name that doesn't begin with
+  // "blk."), also "tensor/<name>" with its values as std::vector<double>. `tensors`: names in the file.
+  virtual ImportPlan ImportGguf(const std::map<std::string, MetaValue>& metadata, const std::vector<std::string>& tensors) const = 0;
+};
+
+}  // namespace volery::native

@@ -1,0 +1,52 @@
+#pragma once
+// Matrix products for model plugins: every product with a weight goes through an nn::Linear (training, autograd) or an
+// nn::PackedLinear (sampling) that the host's LinearFactory makes, so that adapters, packing and dtype are the host's
+// business. y = x W^T + b, W [out, in] as Hugging Face stores it.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "volery/nn/export.h"
+
+namespace volery::nn {
+
+using NamedTensors = std::map<std::string, at::Tensor>;
+
+struct LinearSpec {
+  std::string weight;          // name of W, [out, in]
+  std::string bias;            // name of b, [out]; empty: none
+  int64_t in = 0, out = 0;
+};
+
+// Training: differentiable in x, W and b. One thread.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  virtual at::Tensor Forward(const at::Tensor& x) const = 0;   // [R, in] -> [R, out]
+};
+
+// Sampling: weights packed once a version, several projections of one input fused along `out`. Immutable, thread-safe.
+class PackedLinear {
+ public:
+  virtual ~PackedLinear() = default;
+  virtual at::Tensor Forward(const at::Tensor& x) const = 0;   // [R, in] -> [R, sum of out], x's dtype
+  virtual int64_t bytes() const = 0;
+};
+
+class LinearFactory {
+ public:
+  virtual ~LinearFactory() = default;
+  virtual std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) = 0;
+  // Throws std::invalid_argument when a tensor is missing or has another shape.
+  virtual std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused, const NamedTensors& weights) const = 0;
+};
+
+// Products by LibTorch as they are.
+VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeAtenLinearFactory();
+
+}  // namespace volery::nn

@@ -1,0 +1,11 @@
+// Kernels for processors with AVX2 and FMA.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#pragma GCC optimize("O3")
+#include "kernels.h"
+
+#define VOLERY_VEC_WIDTH 8
+#define VOLERY_TABLE Avx2Table
+#define VOLERY_FMA(a, b, c) Vec(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)))
+#include "rows.inc"
+#endif

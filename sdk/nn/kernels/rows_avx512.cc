@@ -1,0 +1,11 @@
+// Kernels for processors with AVX-512 (F, BW, VL, DQ).
+#if defined(__x86_64__)
+#include <immintrin.h>
+#pragma GCC optimize("O3")
+#include "kernels.h"
+
+#define VOLERY_VEC_WIDTH 16
+#define VOLERY_TABLE Avx512Table
+#define VOLERY_FMA(a, b, c) Vec(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)))
+#include "rows.inc"
+#endif

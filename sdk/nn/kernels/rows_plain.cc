@@ -1,0 +1,16 @@
+// Kernels for any processor: fused multiply-adds are fmaf calls where the hardware has none, exact and slow.
+#pragma GCC optimize("O3")
+#include "kernels.h"
+
+#define VOLERY_VEC_WIDTH 4
+#define VOLERY_TABLE PlainTable
+namespace {
+typedef float FmaVec __attribute__((vector_size(16)));
+inline __attribute__((always_inline)) FmaVec PlainFma(FmaVec a, FmaVec b, FmaVec c) {
+  FmaVec out;
+  for (int i = 0; i < 4; i++) out[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return out;
+}
+}  // namespace
+#define VOLERY_FMA(a, b, c) PlainFma(a, b, c)
+#include "rows.inc"

@@ -1,0 +1,99 @@
+#include "volery/nn/norm.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "isa.h"
+#include "parallel.h"
+
+namespace volery::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::ScalarType Statistics(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// Returns y; rstd gets [rows] in the statistics' dtype.
+at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+  const int64_t width = w.numel(), rows = x.numel() / width;
+  at::Tensor y = at::empty(x.sizes(), x.options());
+  if (rstd) *rstd = at::empty({rows}, x.options().dtype(at::kFloat));
+  float* r = rstd ? rstd->data_ptr<float>() : nullptr;
+  const kernels::Table& table = TableFor(ElementOf(x));
+  ParallelRows(rows, width, [&](int64_t begin, int64_t end) {
+    table.rms_norm({At(x, begin * width), At(y, begin * width), width, width, end - begin, width},
+                   w.data_ptr(), static_cast<float>(eps), r ? r + begin : nullptr);
+  });
+  return y;
+}
+
+at::Tensor ForwardByAten(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+  const at::Tensor wide = x.to(Statistics(x)).view({-1, w.numel()});
+  const at::Tensor r = at::rsqrt(wide.square().mean(-1) + eps);
+  if (rstd) *rstd = r;
+  return ((wide * r.unsqueeze(-1)).to(x.scalar_type()) * w).view(x.sizes());
+}
+
+at::Tensor Forward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+  return HasKernels(x) ? ForwardByKernel(x, w, eps, rstd) : ForwardByAten(x, w, eps, rstd);
+}
+
+// With n = x r, g = dy w: dx = r (g - n mean(g n)), dw = sum over rows of dy n.
+struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w, double eps) {
+    at::Tensor rstd;
+    at::Tensor y = Forward(x, w, eps, &rstd);
+    ctx->save_for_backward({x, w, rstd});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &w = saved[1];
+    const auto type = Statistics(x);
+    const int64_t width = w.numel();
+    const at::Tensor r = saved[2].unsqueeze(-1);
+    const at::Tensor n = x.to(type).view({-1, width}) * r;
+    const at::Tensor dy = grads[0].to(type).reshape({-1, width});
+    const at::Tensor dw = (dy * n).sum(0).to(w.scalar_type());
+    const at::Tensor g = dy * w.to(type);
+    const at::Tensor dx = (g - n * (g * n).mean(-1, true)) * r;
+    return {dx.to(x.scalar_type()).view(x.sizes()), dw, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  TORCH_CHECK(x.size(-1) == weight.numel() && x.scalar_type() == weight.scalar_type(), "RmsNorm: x ",
+              x.sizes(), " ", x.scalar_type(), ", weight ", weight.sizes(), " ", weight.scalar_type());
+  const at::Tensor input = x.contiguous(), w = weight.contiguous();
+  if (at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad()))
+    return RmsNormFunction::apply(input, w, eps);
+  return Forward(input, w, eps, nullptr);
+}
+
+void RmsNormHeadsInPlace(const at::Tensor& rows, int64_t offset, int64_t heads, const at::Tensor& weight,
+                         double eps) {
+  const int64_t width = weight.numel(), stride = rows.stride(0);
+  TORCH_CHECK(rows.dim() == 2 && rows.stride(1) == 1 && offset + heads * width <= rows.size(1),
+              "RmsNormHeadsInPlace: rows ", rows.sizes());
+  if (!HasKernels(rows)) {
+    at::Tensor view = rows.narrow(1, offset, heads * width).view({rows.size(0), heads, width});
+    view.copy_(ForwardByAten(view.contiguous(), weight, eps, nullptr));
+    return;
+  }
+  const kernels::Table& table = TableFor(ElementOf(rows));
+  ParallelRows(rows.size(0), heads * width, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      char* at = At(rows, row * stride + offset);
+      table.rms_norm({at, at, width, width, heads, width}, weight.data_ptr(), static_cast<float>(eps),
+                     nullptr);
+    }
+  });
+}
+
+}  // namespace volery::nn

@@ -1,0 +1,71 @@
+// Tiny models of each family against what transformers computed (tests/golden/models/record.py).
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "model_fixture.h"
+
+namespace volery::testing {
+namespace {
+
+constexpr double kLogits = 1e-4;    // max |difference|, float32
+constexpr double kGradient = 1e-3;  // norm of the difference over max(norm, 1e-6 of the global norm)
+
+class GoldenModel : public ::testing::TestWithParam<const char*> {
+ protected:
+  GoldenModel()
+      : folder(std::string(VOLERY_SOURCE_DIR "/tests/golden/models/") + GetParam()),
+        golden(ReadSafetensors(folder + "/golden.safetensors")),
+        tiny(LoadModelFolder(folder, at::kFloat)) {}
+  const std::string folder;
+  const native::NamedTensors golden;
+  const TinyModel tiny;
+};
+
+TEST_P(GoldenModel, ParametersAreThoseOfTheFile) {
+  ASSERT_EQ(tiny.model->parameters().size(), tiny.parameters.size());
+  for (const native::TensorSpec& spec : tiny.model->parameters())
+    EXPECT_EQ(tiny.parameters.at(spec.name).sizes(), at::IntArrayRef(spec.shape)) << spec.name;
+}
+
+TEST_P(GoldenModel, LogitsOfBothPaths) {
+  const at::Tensor& tokens = golden.at("tokens");
+  const at::Tensor trained = TrainLogits(*tiny.model, MakeBatch({tokens[0], tokens[1]}, {-1, -1}));
+  EXPECT_LE(MaxDifference(trained.view_as(golden.at("logits")), golden.at("logits")), kLogits);
+  Sampler sampler(tiny, at::kFloat);
+  for (int64_t row : {0, 1}) {
+    const at::Tensor sampled = sampler.Logits(sampler.Read(sampler.Slot(), tokens[row]));
+    EXPECT_LE(MaxDifference(sampled, golden.at("logits")[row]), kLogits);
+  }
+}
+
+TEST_P(GoldenModel, Gradients) {
+  const at::Tensor& tokens = golden.at("tokens");
+  const int64_t n = tokens.size(1) - 1;
+  const at::Tensor logits =
+      TrainLogits(*tiny.model, MakeBatch({tokens[0], tokens[1]}, {-1, -1})).view_as(golden.at("logits"));
+  const at::Tensor loss =
+      at::cross_entropy_loss(logits.narrow(1, 0, n).flatten(0, 1), tokens.narrow(1, 1, n).flatten());
+  EXPECT_NEAR(loss.item<double>(), golden.at("loss").item<double>(), 1e-5);
+  loss.backward();
+  double global = 0;
+  for (const auto& [name, p] : tiny.parameters)
+    global += golden.at("grad." + name).square().sum().item<double>();
+  for (const auto& [name, p] : tiny.parameters) {
+    const at::Tensor& g = golden.at("grad." + name);
+    const double scale = std::max(g.norm().item<double>(), 1e-6 * std::sqrt(global));
+    EXPECT_LE((p.grad() - g).norm().item<double>() / scale, kGradient) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Transformers, GoldenModel,
+                         ::testing::Values("qwen2-tied", "qwen2-untied", "qwen2-yarn", "qwen3", "qwen3-tied",
+                                           "llama-tied", "llama-scaled", "llama-bias"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace volery::testing

@@ -1,0 +1,81 @@
+"""What a user gets wrong: each case names what, where and what to do, ends with exit code 2 before any run folder is made."""
+import json
+import pathlib
+import struct
+import tempfile
+
+from common import REVERSE, SOURCE, expect, expect_ok, volery
+
+GOLDEN = SOURCE / "tests/golden/models"
+GGUF = SOURCE / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def refused(name, process, *parts, code=2):
+    text = process.stdout + process.stderr
+    expect(process.returncode == code, name, ": exit", process.returncode, "instead of", code, "\n", text)
+    for part in parts:
+        expect(part in text, name, ": no", repr(part), "in\n", text)
+    print("ok:", name)
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+    runs = f"runs={folder}/runs"
+
+    def write(name, data):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        return path
+
+    # Recipes: all problems at once, with line and column and the nearest key.
+    bad = write("bad.toml", 'steps = "ten"\n[trainer.optim]\nleraning_rate = 1e-3\n[model]\nfamily = "llama"\nwidth = 100\nheads = 3\n')
+    refused("recipe", volery("run", bad, runs), "bad.toml:1:9", "bad.toml:3:1", '[trainer.optim] unknown key "leraning_rate"; did you mean "learning_rate"?')
+    refused("no recipe", volery("run", folder / "absent.toml", runs), "absent.toml")
+    refused("not TOML", volery("run", write("torn.toml", "steps = [1,\n"), runs), "torn.toml:")
+    refused("override", volery("run", REVERSE, runs, "max_stalenes=2"), 'did you mean "max_staleness"?', "command line")
+    refused("reward plugin", volery("run", REVERSE, runs, "reward.0.plugin=reverse_txt"), "reverse_txt", "reverse_text")
+    refused("reward option", volery("run", REVERSE, runs, "reward.0.options.mod=exact"), "mod", "mode")
+    refused("device", volery("run", REVERSE, runs, "device=cuda"), "cuda")
+
+    # Models.
+    absent = dict(zip(("--input", "--output"), (write("in.jsonl", '{"tokens": [1, 2, 3]}\n'), folder / "out.jsonl")))
+
+    def score(model):
+        return volery("score", "--model", model, *[w for pair in absent.items() for w in pair])
+
+    refused("missing model", score(folder / "nowhere"), "nowhere", "no such model")
+    model = sorted(p for p in GOLDEN.iterdir() if (p / "config.json").exists())[0]
+    config, data = (model / "config.json").read_bytes(), (model / "model.safetensors").read_bytes()
+    write("truncated/config.json", config)
+    write("truncated/model.safetensors", data[:-100])
+    refused("truncated safetensors", score(folder / "truncated"), "truncated/model.safetensors")
+    write("lying/config.json", config)
+    write("lying/model.safetensors", struct.pack("<Q", 1 << 40) + data[8:])
+    refused("lying header", score(folder / "lying"), "lying/model.safetensors")
+    write("odd/config.json", json.dumps(dict(json.loads(config), hidden_act="gelu")))
+    write("odd/model.safetensors", data)
+    refused("config that can't be honoured", score(folder / "odd"), "hidden_act", "gelu")
+    head = GGUF.read_bytes()[:1 << 20]
+    refused("truncated GGUF", score(write("cut.gguf", head)), "cut.gguf")
+    refused("GGUF of another kind", score(write("text.gguf", "hello, this is no model")), "text.gguf")
+
+    # Tokenizers.
+    refused("tokenizer without merges", volery("tokenize", "--tokenizer", write("tokenizer.json", '{"model": {"type": "BPE", "vocab": {"a": 0}}}'), stdin='{"text": "a"}\n'),
+            "tokenizer.json", "merges")
+    refused("no JSON on standard input", volery("tokenize", "--tokenizer", GGUF, stdin='{"text": "a"}\nnonsense\n'), "standard input:2")
+
+    # Datasets.
+    start = ["run", REVERSE, runs, "tasks.generator=", "eval.tasks=0", "warmup.until=0"]
+    torn = write("torn.jsonl", '{"prompt": "abc>", "answer": "cba"}\n{"prompt": \n')
+    refused("dataset line", volery(*start, f"tasks.file={torn}", "tasks.options={}"), "torn.jsonl:2")
+    refused("empty dataset", volery(*start, f"tasks.file={write('empty.jsonl', '')}", "tasks.options={}"), "empty.jsonl")
+    long = write("long.jsonl", json.dumps({"prompt": "abcde" * 20 + ">", "answer": "x"}) + "\n")
+    refused("prompt longer than the context", volery(*start, f"tasks.file={long}", "tasks.options={}"), "long.jsonl:1")
+
+    expect(not (folder / "runs").exists(), "a refused run left a run folder")
+
+    # An existing run is refused with both ways on.
+    tiny = [runs, "steps=1", "warmup.until=0.0001", "warmup.max_steps=20", "rollout.groups_per_step=2", "rollout.group_size=2", "eval.tasks=8", "algorithm.max_refill=0"]
+    expect_ok(volery("run", REVERSE, *tiny))
+    refused("existing run", volery("run", REVERSE, *tiny), "--resume", "name=")

@@ -1,0 +1,59 @@
+"""The commands by which volery is compared with other programs: formats of score, generate, tokenize, reward, plan, plugins."""
+import json
+import pathlib
+import tempfile
+
+from common import REVERSE, SOURCE, expect, expect_ok, volery
+
+GGUF = SOURCE / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+
+    # tokenize: there and back; digits are split before the spaces are grouped, as the model was trained.
+    texts = ["Hello world", "a  17", "x  12", "naïve café ☕", "<|im_start|>user\n"]
+    lines = "".join(json.dumps({"text": t}) + "\n" for t in texts)
+    ids = expect_ok(volery("tokenize", "--tokenizer", GGUF, stdin=lines)).stdout
+    back = expect_ok(volery("tokenize", "--tokenizer", GGUF, "--decode", stdin=ids)).stdout
+    expect([json.loads(line)["text"] for line in back.splitlines()] == texts, back)
+
+    # generate: greedy ids do not depend on what shares the batch; the stop token is in the ids, not in the text.
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text('{"messages": [{"role": "user", "content": "What is the capital of France?"}]}\n{"prompt": "The sky is"}\n{"tokens": [504, 5748]}\n')
+    common = ["--model", GGUF, "--input", prompts, "--max-new-tokens", 12, "--json"]
+    greedy = [json.loads(line) for line in expect_ok(volery("generate", *common, "--temperature", 0)).stdout.splitlines()]
+    expect([g["index"] for g in greedy] == [0, 1, 2], greedy)
+    for line in greedy:
+        expect(set(line) == {"index", "text", "ids", "logprobs", "stop_reason"}, line)
+        expect(len(line["ids"]) == len(line["logprobs"]) and len(line["ids"]) <= 12, line)
+        expect(line["stop_reason"] in ("stop", "length"), line)
+        expect((line["ids"][-1] == 2) == (line["stop_reason"] == "stop"), line)
+    sampled = [expect_ok(volery("generate", *common, "--temperature", 1, "--top-p", 0.9, "--seed", seed)).stdout for seed in (5, 5, 6)]
+    expect(sampled[0] == sampled[1], "the same seed gave different samples")
+    expect(sampled[0] != sampled[2], "another seed gave the same samples")
+
+    # score: the log-probs of what was generated greedily are those that generate reported (T = 1).
+    prompt_ids = json.loads(expect_ok(volery("tokenize", "--tokenizer", GGUF, stdin='{"text": "The sky is"}\n')).stdout)["ids"]
+    tokens = prompt_ids + greedy[1]["ids"]
+    (folder / "score.jsonl").write_text(json.dumps({"tokens": tokens}) + "\n")
+    expect_ok(volery("score", "--model", GGUF, "--input", folder / "score.jsonl", "--output", folder / "scored.jsonl"))
+    scored = json.loads((folder / "scored.jsonl").read_text())
+    expect(scored["tokens"] == tokens and len(scored["logprobs"]) == len(tokens) - 1, scored)
+    worst = max(abs(a - b) for a, b in zip(scored["logprobs"][len(prompt_ids) - 1:], greedy[1]["logprobs"]))
+    print("sampling path against training path:", worst)
+    expect(worst <= 1e-4, worst)
+
+    # reward
+    (folder / "completions.jsonl").write_text('{"completion": "one two three", "words": 3}\n{"completion": "one two", "words": 3}\n{"completion": "no column"}\n')
+    expect_ok(volery("reward", "--plugin", "format", "--input", folder / "completions.jsonl", "--output", folder / "rewards.jsonl", "--option", "words_column=words"))
+    rewards = [json.loads(line) for line in (folder / "rewards.jsonl").read_text().splitlines()]
+    expect([r["score"] for r in rewards[:2]] == [1.0, 0.0] and [r["status"] for r in rewards[:2]] == ["ok", "ok"], rewards)
+    expect(rewards[2]["status"] == "error" and rewards[2]["score"] is None, "a failed reward must not be a score:", rewards[2])
+    expect(all({"score", "components", "status", "ms"} <= set(r) for r in rewards), rewards)
+
+    # plan and plugins
+    plan = expect_ok(volery("plan", REVERSE, "steps=7")).stdout
+    expect("command line" in plan and "reverse.toml:" in plan and "default" in plan and "total" in plan, plan)
+    listed = expect_ok(volery("plugins", "list")).stdout
+    expect(all(name in listed for name in ("qwen", "reverse_text", "format", "numeric_answer")), listed)
+    expect("volery" in expect_ok(volery("version")).stdout)

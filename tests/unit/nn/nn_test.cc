@@ -1,0 +1,295 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+
+#include "volery/nn/activation.h"
+#include "volery/nn/initialise.h"
+#include "volery/nn/linear.h"
+#include "volery/nn/norm.h"
+#include "volery/nn/rotary.h"
+#include "volery/nn/segment_attention.h"
+#include "volery/nn/slot_cache.h"
+
+namespace volery::nn {
+namespace {
+
+at::Tensor Random(at::IntArrayRef shape, at::ScalarType dtype, uint64_t seed, bool grad = false) {
+  at::Tensor out = at::randn(shape, at::detail::createCPUGenerator(seed), at::dtype(at::kDouble)).to(dtype);
+  return out.set_requires_grad(grad);
+}
+double Difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+std::vector<at::Tensor> Gradients(const at::Tensor& y, std::vector<at::Tensor> inputs) {
+  for (at::Tensor& x : inputs) x.mutable_grad() = at::Tensor();
+  (y.to(at::kDouble) * Random(y.sizes(), at::kDouble, 99)).sum().backward();
+  std::vector<at::Tensor> out;
+  for (const at::Tensor& x : inputs) out.push_back(x.grad().clone());
+  return out;
+}
+
+at::Tensor PlainNorm(const at::Tensor& x, const at::Tensor& w, double eps) {
+  return x * (x.square().mean(-1, true) + eps).rsqrt() * w;
+}
+
+TEST(RmsNorm, EqualsItsFormulaWithGradients) {
+  for (int64_t width : {5, 16, 37, 64}) {
+    at::Tensor x = Random({9, width}, at::kDouble, 1, true), w = Random({width}, at::kDouble, 2, true);
+    const at::Tensor expected = PlainNorm(x, w, 1e-3);
+    const auto expected_gradients = Gradients(expected, {x, w});
+    const at::Tensor y = RmsNorm(x, w, 1e-3);
+    EXPECT_LE(Difference(y, expected), 1e-12);
+    const auto gradients = Gradients(y, {x, w});
+    for (int i : {0, 1}) EXPECT_LE(Difference(gradients[i], expected_gradients[i]), 1e-11);
+    at::Tensor xf = x.detach().to(at::kFloat).set_requires_grad(true),
+               wf = w.detach().to(at::kFloat).set_requires_grad(true);
+    const at::Tensor yf = RmsNorm(xf, wf, 1e-3);
+    EXPECT_LE(Difference(yf, expected), 2e-6);
+    EXPECT_LE(Difference(Gradients(yf, {xf, wf})[0], expected_gradients[0]), 2e-5);
+    const at::Tensor half = RmsNorm(x.detach().to(at::kBFloat16), w.detach().to(at::kBFloat16), 1e-3);
+    EXPECT_LE(Difference(half, expected), 0.05);
+  }
+}
+
+TEST(RmsNorm, BFloat16RoundsBeforeTheWeight) {
+  const at::Tensor x = Random({4, 40}, at::kBFloat16, 1), w = Random({40}, at::kBFloat16, 2);
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor expected = (wide * (wide.square().mean(-1, true) + 1e-6).rsqrt()).to(at::kBFloat16) * w;
+  EXPECT_LE((RmsNorm(x, w, 1e-6) != expected).sum().item<int64_t>(),
+            2);  // a tie of float32 may round otherwise
+}
+
+TEST(RmsNorm, HeadsInPlaceTouchTheirColumnsOnly) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    at::Tensor rows = Random({3, 50}, dtype, 1);
+    const at::Tensor before = rows.clone(), w = Random({12}, dtype, 2);
+    RmsNormHeadsInPlace(rows, 4, 3, w, 1e-6);
+    EXPECT_TRUE(at::equal(rows.narrow(1, 0, 4), before.narrow(1, 0, 4)));
+    EXPECT_TRUE(at::equal(rows.narrow(1, 40, 10), before.narrow(1, 40, 10)));
+    const at::Tensor expected = RmsNorm(before.narrow(1, 4, 36).reshape({3, 3, 12}), w, 1e-6).view({3, 36});
+    EXPECT_TRUE(at::equal(rows.narrow(1, 4, 36), expected));
+  }
+}
+
+TEST(SiluGate, EqualsItsFormulaWithGradients) {
+  at::Tensor g = Random({7, 45}, at::kDouble, 1, true), u = Random({7, 45}, at::kDouble, 2, true);
+  const auto expected = Gradients(g / (1 + at::exp(-g)) * u, {g, u});
+  const auto gradients = Gradients(SiluGate(g, u), {g, u});
+  for (int i : {0, 1}) EXPECT_LE(Difference(gradients[i], expected[i]), 1e-12);
+  at::Tensor wild = at::tensor({-200.0f, -90.0f, -20.0f, -1e-3f, 0.0f, 3.0f, 95.0f, 300.0f}).view({1, 8});
+  const at::Tensor y = SiluGateFused(at::cat({wild, at::ones_like(wild)}, 1));
+  EXPECT_LE(Difference(y, at::silu(wild.to(at::kDouble))), 1e-4);
+  EXPECT_LE(Difference(SiluGate(g.detach().to(at::kFloat), u.detach().to(at::kFloat)), at::silu(g) * u),
+            1e-6);
+}
+
+TEST(Rotary, EqualsComplexMultiplication) {
+  const Rotary rotary(RotarySpec{.head_dim = 20, .theta = 1000});
+  const at::Tensor positions = at::tensor(std::vector<int64_t>{0, 3, 500, 7});
+  for (at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+    at::Tensor x = Random({4, 3, 20}, dtype, 1, true);
+    const RotaryRows rows = rotary.Rows(positions, dtype);
+    const at::Tensor y = ApplyRotary(x, rows);
+    for (int64_t i = 0; i < 10; i++) {
+      const at::Tensor angle =
+          positions.to(at::kDouble) * std::pow(1000.0, -2.0 * static_cast<double>(i) / 20);
+      const at::Tensor a = x.detach().select(2, i).to(at::kDouble),
+                       b = x.detach().select(2, i + 10).to(at::kDouble);
+      const at::Tensor c = angle.cos().unsqueeze(1), s = angle.sin().unsqueeze(1);
+      EXPECT_LE(Difference(y.select(2, i), a * c - b * s), 1e-4);
+      EXPECT_LE(Difference(y.select(2, i + 10), b * c + a * s), 1e-4);
+    }
+    // A rotation keeps norms, and its gradient turns back.
+    EXPECT_LE(Difference(ApplyRotary(Gradients(y, {x})[0], rows), Random(y.sizes(), at::kDouble, 99)), 1e-5);
+    at::Tensor flat = x.detach().reshape({4, 60}).clone();
+    ApplyRotaryInPlace(flat, 2, 20, rows);
+    EXPECT_TRUE(at::equal(flat.narrow(1, 0, 40), y.detach().reshape({4, 60}).narrow(1, 0, 40)));
+    EXPECT_TRUE(at::equal(flat.narrow(1, 40, 20), x.detach().reshape({4, 60}).narrow(1, 40, 20)));
+  }
+  EXPECT_THROW(rotary.Rows(at::tensor(std::vector<int64_t>{-1}), at::kFloat), std::invalid_argument);
+}
+
+TEST(Rotary, ScalingKinds) {
+  const std::vector<float> plain = InverseFrequencies({.head_dim = 64, .theta = 1e4});
+  RotarySpec spec{.head_dim = 64, .theta = 1e4, .kind = RotarySpec::Kind::kLinear, .factor = 4};
+  EXPECT_FLOAT_EQ(InverseFrequencies(spec)[5], plain[5] / 4);
+  EXPECT_EQ(AttentionFactor(spec), 1);
+  spec.kind = RotarySpec::Kind::kLlama3;
+  spec.original_context = 1024;
+  EXPECT_FLOAT_EQ(InverseFrequencies(spec).front(), plain.front());    // short waves stay
+  EXPECT_FLOAT_EQ(InverseFrequencies(spec).back(), plain.back() / 4);  // long ones are stretched
+  spec.kind = RotarySpec::Kind::kYarn;
+  EXPECT_FLOAT_EQ(InverseFrequencies(spec).front(), plain.front());
+  EXPECT_FLOAT_EQ(InverseFrequencies(spec).back(), plain.back() / 4);
+  EXPECT_DOUBLE_EQ(AttentionFactor(spec), 0.1 * std::log(4.0) + 1);
+  spec.attention_factor = 0.7;
+  EXPECT_DOUBLE_EQ(AttentionFactor(spec), 0.7);
+}
+
+// One softmax over an explicit [T, T] mask.
+at::Tensor DenseAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const std::vector<SegmentRange>& segments, double scale) {
+  const int64_t tokens = q.size(0), group = q.size(1) / k.size(1);
+  at::Tensor allowed = at::zeros({tokens, tokens}, at::kBool);
+  for (const SegmentRange& s : segments) {
+    allowed.narrow(0, s.begin, s.end - s.begin)
+        .narrow(1, s.begin, s.end - s.begin)
+        .copy_(at::ones({s.end - s.begin, s.end - s.begin}, at::kBool).tril());
+    for (int64_t p = s.parent; p >= 0; p = segments[p].parent)
+      allowed.narrow(0, s.begin, s.end - s.begin)
+          .narrow(1, segments[p].begin, segments[p].end - segments[p].begin)
+          .fill_(true);
+  }
+  const at::Tensor scores = at::einsum("thd,shd->hts", {q, k.repeat_interleave(group, 1)}) * scale;
+  const at::Tensor p = at::softmax(scores.masked_fill(allowed.logical_not(), -INFINITY), -1);
+  return at::einsum("hts,shd->thd", {p, v.repeat_interleave(group, 1)}).reshape({tokens, -1});
+}
+
+TEST(SegmentAttention, EqualsDenseMaskWithGradients) {
+  const std::vector<std::vector<SegmentRange>> layouts = {
+      {{0, 40, -1}},
+      {{0, 10, -1}, {10, 11, -1}, {11, 40, -1}},
+      {{0, 8, -1}, {8, 14, 0}, {14, 17, 0}, {17, 23, 0}, {23, 30, -1}, {30, 33, 4}, {33, 40, 1}}};
+  for (const auto& segments : layouts) {
+    at::Tensor q = Random({40, 6, 8}, at::kDouble, 1, true), k = Random({40, 2, 8}, at::kDouble, 2, true),
+               v = Random({40, 2, 8}, at::kDouble, 3, true);
+    const at::Tensor expected = DenseAttention(q, k, v, segments, 0.4);
+    const auto expected_gradients = Gradients(expected, {q, k, v});
+    const SegmentAttention attention(segments, 40, at::kDouble, at::kCPU);
+    const at::Tensor y = attention.Attend(q, k, v, 0.4);
+    EXPECT_LE(Difference(y, expected), 1e-12);
+    const auto gradients = Gradients(y, {q, k, v});
+    for (int i = 0; i < 3; i++) EXPECT_LE(Difference(gradients[i], expected_gradients[i]), 1e-11);
+  }
+}
+
+TEST(SegmentAttention, RefusesWrongSegments) {
+  const auto make = [](std::vector<SegmentRange> s) { SegmentAttention(s, 10, at::kFloat, at::kCPU); };
+  EXPECT_THROW(make({{0, 9, -1}}), std::invalid_argument);
+  EXPECT_THROW(make({{0, 5, -1}, {6, 10, -1}}), std::invalid_argument);
+  EXPECT_THROW(make({{0, 5, 1}, {5, 10, -1}}), std::invalid_argument);
+  EXPECT_THROW(make({{0, 5, -1}, {5, 5, -1}, {5, 10, -1}}), std::invalid_argument);
+}
+
+struct CacheCase {
+  int64_t heads, kv_heads, dim;
+  at::ScalarType dtype;
+  double bound;
+};
+
+TEST(SlotCache, KernelsEqualLibTorch) {
+  for (const CacheCase& c : {CacheCase{9, 3, 64, at::kFloat, 4e-6},
+                             {4, 4, 12, at::kFloat, 4e-6},
+                             {4, 1, 80, at::kFloat, 4e-6},
+                             {2, 1, 192, at::kFloat, 4e-6},
+                             {6, 2, 64, at::kBFloat16, 2e-2}}) {
+    const CacheShape shape{2, c.heads, c.kv_heads, c.dim};
+    const double scale = 1 / std::sqrt(static_cast<double>(c.dim));
+    const auto own = SlotCache::Make(shape, c.dtype, at::kCPU),
+               plain = SlotCache::Make(shape, c.dtype, at::kCPU, true);
+    for (SlotCache* cache : {own.get(), plain.get()}) {
+      ASSERT_EQ(cache->Allocate(3), 0);
+      ASSERT_EQ(cache->Allocate(0), 1);
+    }
+    uint64_t seed = 1;
+    for (const std::vector<SlotRows>& rows : std::vector<std::vector<SlotRows>>{
+             {{0, 5}, {1, 1}}, {{1, 70}}, {{0, 1}, {1, 1}}, {{1, 130}, {0, 11}}, {{0, 1}}}) {
+      int64_t count = 0;
+      for (const SlotRows& r : rows) count += r.rows;
+      for (SlotCache* cache : {own.get(), plain.get()}) cache->Reserve(rows);
+      for (int64_t layer : {0, 1}) {
+        const at::Tensor qkv = Random({count, (c.heads + 2 * c.kv_heads) * c.dim}, c.dtype, seed++);
+        const at::Tensor a = own->Attend(layer, rows, qkv, scale), b = plain->Attend(layer, rows, qkv, scale);
+        EXPECT_LE(Difference(a, b), c.bound) << c.dim;
+      }
+      for (SlotCache* cache : {own.get(), plain.get()}) cache->Commit(rows);
+    }
+    EXPECT_EQ(own->Length(1), 202);
+  }
+}
+
+TEST(SlotCache, LargeScoresStayFinite) {
+  const auto cache = SlotCache::Make({1, 1, 1, 16}, at::kFloat, at::kCPU);
+  const int64_t slot = cache->Allocate(200);
+  const std::vector<SlotRows> rows = {{slot, 150}};
+  at::Tensor qkv = Random({150, 48}, at::kFloat, 1);
+  qkv.narrow(1, 0, 32).mul_(100);
+  cache->Reserve(rows);
+  const at::Tensor y = cache->Attend(0, rows, qkv, 1);
+  const auto plain = SlotCache::Make({1, 1, 1, 16}, at::kFloat, at::kCPU, true);
+  plain->Allocate(200);
+  plain->Reserve(rows);
+  EXPECT_TRUE(at::isfinite(y).all().item<bool>());
+  EXPECT_LE(Difference(y, plain->Attend(0, rows, qkv, 1)), 1e-3);
+}
+
+TEST(SlotCache, RefusesShapesItCannotHold) {
+  EXPECT_THROW(SlotCache::Make({1, 3, 2, 16}, at::kFloat, at::kCPU), std::invalid_argument);
+  EXPECT_THROW(SlotCache::Make({1, 2, 2, 1024}, at::kFloat, at::kCPU), std::invalid_argument);
+  EXPECT_THROW(SlotCache::Make({1, 2, 2, 16}, at::kDouble, at::kCPU), std::invalid_argument);
+}
+
+TEST(AtenLinearFactory, FusesAndChecks) {
+  const auto factory = MakeAtenLinearFactory();
+  const NamedTensors w = {{"a.weight", Random({3, 5}, at::kFloat, 1)},
+                          {"a.bias", Random({3}, at::kFloat, 2)},
+                          {"b.weight", Random({4, 5}, at::kFloat, 3)}};
+  const LinearSpec a{"a.weight", "a.bias", 5, 3}, b{"b.weight", "", 5, 4};
+  const at::Tensor x = Random({6, 5}, at::kFloat, 4);
+  const at::Tensor expected =
+      at::cat({at::linear(x, w.at("a.weight"), w.at("a.bias")), at::linear(x, w.at("b.weight"))}, 1);
+  EXPECT_LE(Difference(factory->Pack({a, b}, w)->Forward(x), expected), 1e-6);
+  EXPECT_LE(Difference(factory->Make(a, w)->Forward(x), expected.narrow(1, 0, 3)), 1e-6);
+  EXPECT_EQ(factory->Pack({a, b}, w)->bytes(), (7 * 5 + 7) * 4);
+  try {
+    factory->Make({"b.weight", "", 5, 9}, w);
+    FAIL() << "a wrong shape was taken";
+  } catch (const std::invalid_argument& e) {
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("[4, 5]; the config needs [9, 5]"));
+  }
+  EXPECT_THROW(factory->Pack({{"c.weight", "", 5, 4}}, w), std::invalid_argument);
+}
+
+TEST(FillNormal, HasItsMomentsAndDependsOnSeedAndName) {
+  at::Tensor a = at::empty({300, 401}), b = at::empty({300, 401}), c = at::empty({300, 401}),
+             d = at::empty({300, 401});
+  FillNormal(a, 0.02, 1, "x");
+  FillNormal(b, 0.02, 1, "x");
+  FillNormal(c, 0.02, 2, "x");
+  FillNormal(d, 0.02, 1, "y");
+  EXPECT_TRUE(at::equal(a, b));
+  EXPECT_NEAR(a.std().item<double>(), 0.02, 2e-4);
+  EXPECT_NEAR(a.mean().item<double>(), 0, 3e-4);
+  EXPECT_NEAR(((a / 0.02).pow(4)).mean().item<double>(), 3, 0.1);
+  for (const at::Tensor& other : {c, d})
+    EXPECT_LE(std::abs((a * other).mean().item<double>()), 0.02 * 0.02 * 0.02);
+}
+
+// A weak or unique symbol would let the linker take one level's code for another's.
+TEST(KernelFiles, ExportNoWeakSymbols) {
+  int files = 0;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(VOLERY_BINARY_DIR "/sdk/CMakeFiles/volery_nn.dir")) {
+    if (entry.path().extension() != ".o" || entry.path().parent_path().filename() != "kernels") continue;
+    files++;
+    FILE* pipe = popen(("nm --defined-only " + entry.path().string()).c_str(), "r");
+    ASSERT_NE(pipe, nullptr);
+    std::array<char, 4096> line;
+    int strong = 0;
+    while (std::fgets(line.data(), line.size(), pipe)) {
+      const char kind = std::string(line.data()).find(' ') == 16 ? line[17] : '?';
+      EXPECT_EQ(std::string("WwVvu").find(kind), std::string::npos) << entry.path() << ": " << line.data();
+      strong += kind == 'T';
+    }
+    EXPECT_EQ(pclose(pipe), 0);
+    EXPECT_EQ(strong, 1) << entry.path() << " must export its table's getter only";
+  }
+  EXPECT_EQ(files, 3);
+}
+
+}  // namespace
+}  // namespace volery::nn

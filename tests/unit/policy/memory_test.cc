@@ -1,0 +1,55 @@
+#include "core/policy/memory.h"
+
+#include <gtest/gtest.h>
+
+namespace volery::policy {
+namespace {
+
+int64_t Of(const std::vector<MemoryItem>& items, const std::string& start) {
+  for (const MemoryItem& item : items) {
+    if (item.label.starts_with(start)) return item.bytes;
+  }
+  return 0;
+}
+
+TEST(Memory, CountsEveryCopy) {
+  MemoryQuestion q;
+  q.parameters = 1000;
+  q.vocabulary_rows = 50;
+  q.layers = 2;
+  q.width = 10;
+  q.tied = true;
+  q.versions = 3;
+  q.sampler_bytes = 2;
+  q.slots = 4;
+  q.slot_tokens = 100;
+  q.state_bytes_per_slot = 8;
+  q.state_bytes_per_token = 16;
+  const auto items = EstimateMemory(q);
+  EXPECT_EQ(Of(items, "master weights (float32)"), 4000);
+  EXPECT_EQ(Of(items, "gradients (float32)"), 4000);
+  EXPECT_EQ(Of(items, "Adam"), 8000);
+  EXPECT_EQ(Of(items, "weight versions on their way to the sampler (3)"), 12000);
+  EXPECT_EQ(Of(items, "prepared weights of the sampler (2, bfloat16)"), 2 * 2 * (1000 + 500));
+  EXPECT_EQ(Of(items, "decode state of 4 slots x 100 tokens"), 4 * (8 + 1600));
+  EXPECT_EQ(Of(items, "frozen"), 0);
+  EXPECT_EQ(items.back().label, "total");
+  int64_t sum = 0;
+  for (const MemoryItem& item : items) sum += item.label == "total" ? 0 : item.bytes;
+  EXPECT_EQ(items.back().bytes, sum);
+  q.reference = true;
+  EXPECT_EQ(Of(EstimateMemory(q), "frozen reference"), 4000);
+  q.trains = false;
+  EXPECT_EQ(Of(EstimateMemory(q), "Adam"), 0);
+  EXPECT_EQ(Of(EstimateMemory(q), "prepared weights of the sampler (1, bfloat16)"), 2 * 1500);
+}
+
+TEST(Memory, BytesForPeople) {
+  EXPECT_EQ(BytesText(0), "0 B");
+  EXPECT_EQ(BytesText(12 << 10), "12 KiB");
+  EXPECT_EQ(BytesText(310ll << 20), "310 MiB");
+  EXPECT_EQ(BytesText(5ll << 28), "1.25 GiB");
+}
+
+}  // namespace
+}  // namespace volery::policy
