@@ -13,8 +13,20 @@ snake horse cow sheep pig goat chicken duck goose mouse rabbit fox wolf bear lio
 lemon banana grape cherry peach potato carrot onion tomato rice soup cheese butter honey sugar salt pepper coffee juice water ice beach harbor
 village city street park museum library church castle tower farm barn field hill valley lake pond""".split()
 
+EXAMPLES = [("Three words about the dog.", "Loyal furry friend."), ("Seven words about the sea.", "Blue waves roll on without any end.")]
+ROWS = 480
+
+
+def messages(question):
+    turns = [("system", "You answer with exactly the number of words asked for.")]
+    for asked, answer in EXAMPLES:
+        turns += [("user", asked), ("assistant", answer)]
+    return [{"role": role, "content": text} for role, text in turns + [("user", question)]]
+
+
 rows = [(number, topic) for topic in TOPICS for number in NUMBERS]
 random.Random(7).shuffle(rows)
 with open(pathlib.Path(__file__).with_name("words.jsonl"), "w") as out:
-    for number, topic in rows:
-        out.write(json.dumps({"prompt": f"{NUMBERS[number]} words about the {topic}.", "words": number}) + "\n")
+    for number, topic in rows[:ROWS]:
+        question = f"{NUMBERS[number]} words about the {topic}."
+        out.write(json.dumps({"words": number, "topic": topic, "messages": messages(question)}, separators=(",", ":")) + "\n")

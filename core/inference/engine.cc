@@ -15,33 +15,44 @@ namespace volery::inference {
 using data::FinishedSequence;
 using data::SequenceId;
 
-StatusOr<std::unique_ptr<SlotEngine>> SlotEngine::Create(std::shared_ptr<const native::Model> model, const EngineOptions& options) {
+StatusOr<std::unique_ptr<SlotEngine>> SlotEngine::Create(std::shared_ptr<const native::Model> model,
+                                                         const EngineOptions& options) {
   VOLERY_CHECK(model != nullptr);
   EngineOptions checked = options;
   const native::ModelInfo& info = model->info();
   if (checked.vocabulary == 0) checked.vocabulary = info.vocabulary;
   if (checked.context == 0) checked.context = info.context;
   if (checked.vocabulary < 1 || checked.vocabulary > info.vocabulary) {
-    return InvalidError("engine: the tokenizer has ", checked.vocabulary, " tokens but the model has embeddings for ", info.vocabulary,
+    return InvalidError("engine: the tokenizer has ", checked.vocabulary,
+                        " tokens but the model has embeddings for ", info.vocabulary,
                         "; use the tokenizer that belongs to the model");
   }
-  if (checked.context < 2) return InvalidError("engine: a context of ", checked.context, " tokens leaves nothing to sample");
-  if (checked.max_slots < 1 || checked.prefill_tokens < 1 || checked.logits_rows < 1 || checked.state_bytes < 0) {
-    return InvalidError("engine: slots, prefill tokens and logits rows must be at least 1, the state budget not negative");
+  if (checked.context < 2)
+    return InvalidError("engine: a context of ", checked.context, " tokens leaves nothing to sample");
+  if (checked.max_slots < 1 || checked.prefill_tokens < 1 || checked.logits_rows < 1 ||
+      checked.state_bytes < 0) {
+    return InvalidError(
+        "engine: slots, prefill tokens and logits rows must be at least 1, the state budget not negative");
   }
   return tensor::Guard(Cat("model family ", info.family, ": making the decode state"),
                        [&] { return std::unique_ptr<SlotEngine>(new SlotEngine(model, checked)); });
 }
 
 SlotEngine::SlotEngine(std::shared_ptr<const native::Model> model, const EngineOptions& options)
-    : model_(std::move(model)), options_(options), spec_(model_->state_spec(options.dtype)), state_(model_->MakeState(options.dtype)) {}
+    : model_(std::move(model)),
+      options_(options),
+      spec_(model_->state_spec(options.dtype)),
+      state_(model_->MakeState(options.dtype)) {}
 
 SlotEngine::~SlotEngine() = default;
 
-int64_t SlotEngine::SlotBytes(int64_t tokens) const { return spec_.bytes_per_slot + tokens * spec_.bytes_per_token; }
+int64_t SlotEngine::SlotBytes(int64_t tokens) const {
+  return spec_.bytes_per_slot + tokens * spec_.bytes_per_token;
+}
 
 bool SlotEngine::Fits(int64_t bytes) const {
-  return used_slots_ < options_.max_slots && (options_.state_bytes == 0 || used_bytes_ + bytes <= options_.state_bytes);
+  return used_slots_ < options_.max_slots &&
+         (options_.state_bytes == 0 || used_bytes_ + bytes <= options_.state_bytes);
 }
 
 void SlotEngine::Reserve(int64_t bytes) {
@@ -57,40 +68,44 @@ void SlotEngine::Unreserve(int64_t bytes) {
 StatusOr<data::PreparedVersionPtr> SlotEngine::Prepare(data::WeightVersionPtr version) {
   VOLERY_CHECK(version != nullptr);
   VOLERY_ASSIGN_OR_RETURN(nn::NamedTensors named, policy::NamedTensorsOf(*version));
-  return tensor::Guard(Cat("model family ", model_->info().family, ": preparing version ", version->id()), [&] {
-    c10::InferenceMode inference;
-    for (auto& [name, tensor] : named) {
-      if (tensor.is_floating_point()) tensor = tensor.to(options_.dtype);
-    }
-    return data::PreparedVersionPtr(std::make_shared<const Prepared>(version->id(), model_->Prepare(named, version->id().value)));
-  });
+  return tensor::Guard(
+      Cat("model family ", model_->info().family, ": preparing version ", version->id()), [&] {
+        c10::InferenceMode inference;
+        for (auto& [name, tensor] : named) {
+          if (tensor.is_floating_point()) tensor = tensor.to(options_.dtype);
+        }
+        return data::PreparedVersionPtr(
+            std::make_shared<const Prepared>(version->id(), model_->Prepare(named, version->id().value)));
+      });
 }
 
 Status SlotEngine::CheckTokens(const std::vector<int32_t>& tokens, const char* what) const {
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= model_->info().vocabulary) {
-      return InvalidError(what, ": token ", tokens[i], " at position ", i, " is not in the model's vocabulary of ",
-                          model_->info().vocabulary);
+      return InvalidError(what, ": token ", tokens[i], " at position ", i,
+                          " is not in the model's vocabulary of ", model_->info().vocabulary);
     }
   }
   return OkStatus();
 }
 
 Status SlotEngine::CheckRequest(const data::SampleRequest& request) const {
-  if (request.prompt.empty()) return InvalidError("the prompt has no tokens; a model needs at least one to start from");
-  if (request.samples < 1) return InvalidError("a request for ", request.samples, " samples; ask for at least 1");
+  if (request.prompt.empty())
+    return InvalidError("the prompt has no tokens; a model needs at least one to start from");
+  if (request.samples < 1)
+    return InvalidError("a request for ", request.samples, " samples; ask for at least 1");
   VOLERY_RETURN_IF_ERROR(CheckTokens(request.prompt, "prompt"));
   VOLERY_RETURN_IF_ERROR(CheckSamplingParams(request.params, options_.vocabulary));
   const int64_t length = static_cast<int64_t>(request.prompt.size());
   if (length >= options_.context) {
-    return InvalidError("the prompt has ", length, " tokens, which leaves no room in the context of ", options_.context,
-                        "; shorten it or raise the context");
+    return InvalidError("the prompt has ", length, " tokens, which leaves no room in the context of ",
+                        options_.context, "; shorten it or raise the context");
   }
   const int64_t bytes = SlotBytes(std::min(length + request.params.max_new_tokens, options_.context));
   if (options_.state_bytes > 0 && bytes > options_.state_bytes) {
-    return InvalidError("one sequence of ", length, " + ", request.params.max_new_tokens, " tokens needs ", bytes,
-                        " bytes of decode state (", spec_.holds, "), the budget is ", options_.state_bytes,
-                        "; raise the budget or lower max_new_tokens");
+    return InvalidError("one sequence of ", length, " + ", request.params.max_new_tokens, " tokens needs ",
+                        bytes, " bytes of decode state (", spec_.holds, "), the budget is ",
+                        options_.state_bytes, "; raise the budget or lower max_new_tokens");
   }
   return OkStatus();
 }
@@ -99,7 +114,8 @@ StatusOr<std::vector<SequenceId>> SlotEngine::Submit(const data::SampleRequest& 
   VOLERY_RETURN_IF_ERROR(CheckRequest(request));
   auto own = std::make_shared<Request>();
   own->prompt = request.prompt;
-  const int64_t longest = std::min<int64_t>(static_cast<int64_t>(request.prompt.size()) + request.params.max_new_tokens, options_.context);
+  const int64_t longest = std::min<int64_t>(
+      static_cast<int64_t>(request.prompt.size()) + request.params.max_new_tokens, options_.context);
   own->longest = longest;
   own->bytes = SlotBytes(longest);
   std::vector<SequenceId> ids;
@@ -123,26 +139,31 @@ StatusOr<std::vector<SequenceId>> SlotEngine::Submit(const data::SampleRequest& 
   return ids;
 }
 
-Status SlotEngine::Extend(SequenceId id, const std::vector<int32_t>& inserted, const data::SamplingParams& params) {
+Status SlotEngine::Extend(SequenceId id, const std::vector<int32_t>& inserted,
+                          const data::SamplingParams& params) {
   const auto found = sequences_.find(id.value);
   if (found == sequences_.end() || found->second.live || found->second.request != nullptr) {
-    return PreconditionError("sequence ", id.value, " can't be extended: it is unknown, or not finished and kept");
+    return PreconditionError("sequence ", id.value,
+                             " can't be extended: it is unknown, or not finished and kept");
   }
   Sequence& sequence = found->second;
   VOLERY_RETURN_IF_ERROR(CheckTokens(inserted, "inserted tokens"));
   VOLERY_RETURN_IF_ERROR(CheckSamplingParams(params, options_.vocabulary));
   if ((params.temperature == 0 ? 1 : params.temperature) != sequence.temperature) {
-    return InvalidError("sequence ", id.value, " was sampled at temperature ", sequence.temperature, "; a rollout has one temperature");
+    return InvalidError("sequence ", id.value, " was sampled at temperature ", sequence.temperature,
+                        "; a rollout has one temperature");
   }
   const int64_t length = static_cast<int64_t>(sequence.tokens.size() + inserted.size());
   if (length >= options_.context) {
-    return InvalidError("sequence ", id.value, " would have ", length, " tokens, which leaves no room in the context of ", options_.context);
+    return InvalidError("sequence ", id.value, " would have ", length,
+                        " tokens, which leaves no room in the context of ", options_.context);
   }
   const int64_t longest = std::min(length + params.max_new_tokens, options_.context);
   const int64_t bytes = std::max(sequence.bytes, SlotBytes(longest));
   if (options_.state_bytes > 0 && used_bytes_ - sequence.bytes + bytes > options_.state_bytes) {
-    return ResourceError("extending sequence ", id.value, " to ", longest, " tokens needs ", bytes - sequence.bytes,
-                         " more bytes of decode state than the budget has left; finish or release others first");
+    return ResourceError(
+        "extending sequence ", id.value, " to ", longest, " tokens needs ", bytes - sequence.bytes,
+        " more bytes of decode state than the budget has left; finish or release others first");
   }
   used_bytes_ += bytes - sequence.bytes;
   sequence.bytes = bytes;
@@ -158,7 +179,8 @@ Status SlotEngine::Extend(SequenceId id, const std::vector<int32_t>& inserted, c
 StatusOr<SequenceId> SlotEngine::Fork(SequenceId id, int32_t sample) {
   const auto found = sequences_.find(id.value);
   if (found == sequences_.end() || found->second.slot < 0) {
-    return PreconditionError("sequence ", id.value, " can't be forked: it is unknown, gone, or hasn't started");
+    return PreconditionError("sequence ", id.value,
+                             " can't be forked: it is unknown, gone, or hasn't started");
   }
   const Sequence& source = found->second;
   if (!Fits(source.bytes)) return ResourceError("no decode slot is free for a fork of sequence ", id.value);
@@ -184,7 +206,8 @@ void SlotEngine::Cancel(SequenceId id) {
 Status SlotEngine::Keep(SequenceId id) {
   const auto found = sequences_.find(id.value);
   if (found == sequences_.end()) {
-    return NotFoundError("sequence ", id.value, " is unknown or gone; ask for it to be kept before the step in which it finishes");
+    return NotFoundError("sequence ", id.value,
+                         " is unknown or gone; ask for it to be kept before the step in which it finishes");
   }
   found->second.keep = true;
   return OkStatus();
@@ -231,10 +254,13 @@ Status SlotEngine::Update(data::PreparedVersionPtr version, data::OnUpdate on_up
   return OkStatus();
 }
 
-VersionId SlotEngine::version() const { return current_ ? current_->version : VersionId(-1); }
+VersionId SlotEngine::version() const {
+  return current_ ? current_->version : VersionId(-1);
+}
 
 bool SlotEngine::idle() const {
-  return requests_.empty() && std::none_of(sequences_.begin(), sequences_.end(), [](const auto& entry) { return entry.second.live; });
+  return requests_.empty() && std::none_of(sequences_.begin(), sequences_.end(),
+                                           [](const auto& entry) { return entry.second.live; });
 }
 
 data::EngineStats SlotEngine::stats() const {

@@ -35,7 +35,8 @@ StatusOr<std::vector<FinishedSequence>> SlotEngine::StepInside() {
     ++counters_.decode_steps;
   }
   std::sort(finished.begin(), finished.end(), [](const FinishedSequence& a, const FinishedSequence& b) {
-    return std::tie(a.rollout.group, a.rollout.sample, a.id) < std::tie(b.rollout.group, b.rollout.sample, b.id);
+    return std::tie(a.rollout.group, a.rollout.sample, a.id) <
+           std::tie(b.rollout.group, b.rollout.sample, b.id);
   });
   return finished;
 }
@@ -77,7 +78,8 @@ void SlotEngine::CancelWaiting(Sequence& sequence) {
 }
 
 bool SlotEngine::HasLive() const {
-  return std::any_of(sequences_.begin(), sequences_.end(), [](const auto& entry) { return entry.second.live; });
+  return std::any_of(sequences_.begin(), sequences_.end(),
+                     [](const auto& entry) { return entry.second.live; });
 }
 
 void SlotEngine::OpenRequest(Request& request) {
@@ -93,7 +95,8 @@ Status SlotEngine::Admit() {
     if (request->slot < 0) {
       if (!Fits(request->bytes)) {
         if (first && !live) {
-          return ResourceError("requests wait, but kept sequences hold ", used_slots_, " of ", options_.max_slots, " slots and ", used_bytes_,
+          return ResourceError("requests wait, but kept sequences hold ", used_slots_, " of ",
+                               options_.max_slots, " slots and ", used_bytes_,
                                " bytes of decode state; release them");
         }
         break;
@@ -113,14 +116,22 @@ SlotEngine::Plan SlotEngine::MakePlan() {
   Plan plan;
   int64_t budget = options_.prefill_tokens;
   const auto reading_of = [this](Sequence& sequence) {
-    return Reading{&sequence, nullptr, sequence.slot, &sequence.tokens, state_->Length(sequence.slot), 0, sequence.reread_until};
+    return Reading{&sequence,
+                   nullptr,
+                   sequence.slot,
+                   &sequence.tokens,
+                   state_->Length(sequence.slot),
+                   0,
+                   sequence.reread_until};
   };
   for (auto& [id, sequence] : sequences_) {
     if (sequence.live) PlanReading(plan, reading_of(sequence), budget);
   }
   for (const auto& request : requests_) {
     if (request->slot < 0 || request->row.defined()) continue;
-    PlanReading(plan, {nullptr, request.get(), request->slot, &request->prompt, state_->Length(request->slot), 0, request->reread_until},
+    PlanReading(plan,
+                {nullptr, request.get(), request->slot, &request->prompt, state_->Length(request->slot), 0,
+                 request->reread_until},
                 budget);
   }
   return plan;
@@ -142,13 +153,14 @@ Status SlotEngine::ReadChunks(Plan& plan) {
   for (const Reading& reading : plan.readings) {
     const int64_t count = reading.end - reading.begin;
     const std::span<const int32_t> tokens(reading.tokens->data() + reading.begin, static_cast<size_t>(count));
-    chunks.push_back({reading.slot, tokens, reading.last() ? count - 1 : count, static_cast<int64_t>(reading.tokens->size()) - reading.end});
+    chunks.push_back({reading.slot, tokens, reading.last() ? count - 1 : count,
+                      static_cast<int64_t>(reading.tokens->size()) - reading.end});
     expected += reading.last();
   }
   const at::Tensor hidden = model_->Advance(*current_->weights, *state_, chunks);
   if (expected > 0 && (hidden.dim() != 2 || hidden.size(0) != expected)) {
-    return InternalError("model family ", model_->info().family, ": Advance must return ", expected, " rows, it returned ",
-                         hidden.dim() == 0 ? 0 : hidden.size(0));
+    return InternalError("model family ", model_->info().family, ": Advance must return ", expected,
+                         " rows, it returned ", hidden.dim() == 0 ? 0 : hidden.size(0));
   }
   int64_t row = 0;
   for (const Reading& reading : plan.readings) {
@@ -208,21 +220,27 @@ Status SlotEngine::SampleRows(Plan& plan, std::vector<FinishedSequence>& finishe
   size_t next = 0;
   for (int64_t begin = 0; begin < rows; begin += options_.logits_rows) {
     const int64_t end = std::min(rows, begin + options_.logits_rows);
-    const at::Tensor hidden = at::cat(std::vector<at::Tensor>(plan.rows.begin() + begin, plan.rows.begin() + end));
-    const at::Tensor logits = model_->Logits(*current_->weights, hidden).to(at::kCPU, at::kFloat).contiguous();
+    const at::Tensor hidden =
+        at::cat(std::vector<at::Tensor>(plan.rows.begin() + begin, plan.rows.begin() + end));
+    const at::Tensor logits =
+        model_->Logits(*current_->weights, hidden).to(at::kCPU, at::kFloat).contiguous();
     if (logits.dim() != 2 || logits.size(0) != end - begin || logits.size(1) < options_.vocabulary) {
-      return InternalError("model family ", model_->info().family, ": Logits of ", end - begin, " rows has the shape ", Cat(logits.sizes()));
+      return InternalError("model family ", model_->info().family, ": Logits of ", end - begin,
+                           " rows has the shape ", Cat(logits.sizes()));
     }
     std::vector<SampleRow> sample_rows;
     const size_t first = next;
     for (; next < plan.samples.size() && plan.samples[next].second < end; ++next) {
       const auto& [sequence, row] = plan.samples[next];
-      sample_rows.push_back({logits.const_data_ptr<float>() + (row - begin) * logits.size(1), &sequence->params,
-                             {sequence->params.seed, sequence->group, sequence->sample, static_cast<int64_t>(sequence->tokens.size())}});
+      sample_rows.push_back({logits.const_data_ptr<float>() + (row - begin) * logits.size(1),
+                             &sequence->params,
+                             {sequence->params.seed, sequence->group, sequence->sample,
+                              static_cast<int64_t>(sequence->tokens.size())}});
     }
     std::vector<SampledToken> sampled(sample_rows.size());
     SampleTokens(sample_rows, options_.vocabulary, sampled);
-    for (size_t i = 0; i < sampled.size(); ++i) VOLERY_RETURN_IF_ERROR(Append(*plan.samples[first + i].first, sampled[i]));
+    for (size_t i = 0; i < sampled.size(); ++i)
+      VOLERY_RETURN_IF_ERROR(Append(*plan.samples[first + i].first, sampled[i]));
   }
   counters_.decoded_tokens += static_cast<int64_t>(plan.samples.size());
   for (const auto& [sequence, row] : plan.samples) {
@@ -238,13 +256,17 @@ Status SlotEngine::SampleRows(Plan& plan, std::vector<FinishedSequence>& finishe
 
 Status SlotEngine::Append(Sequence& sequence, const SampledToken& sampled) {
   if (sampled.token < 0) {
-    return InternalError("the logits of group ", sequence.group.bits, " sample ", sequence.sample, " at position ", sequence.tokens.size(),
-                         " are not finite (weights version ", current_->version, "); the model has diverged or its file is damaged");
+    return InternalError("the logits of group ", sequence.group.bits, " sample ", sequence.sample,
+                         " at position ", sequence.tokens.size(), " are not finite (weights version ",
+                         current_->version, "); the model has diverged or its file is damaged");
   }
-  if (sequence.spans.back().origin != data::SpanOrigin::kSampled) sequence.spans.push_back({data::SpanOrigin::kSampled, {}, {}, {}, {}});
+  if (sequence.spans.back().origin != data::SpanOrigin::kSampled)
+    sequence.spans.push_back({data::SpanOrigin::kSampled, {}, {}, {}, {}});
   data::Span& span = sequence.spans.back();
-  const data::VersionMark mark{static_cast<int32_t>(span.tokens.size()), current_->version, sequence.oldest_state};
-  if (span.versions.empty() || span.versions.back().version != mark.version || span.versions.back().oldest_state != mark.oldest_state) {
+  const data::VersionMark mark{static_cast<int32_t>(span.tokens.size()), current_->version,
+                               sequence.oldest_state};
+  if (span.versions.empty() || span.versions.back().version != mark.version ||
+      span.versions.back().oldest_state != mark.oldest_state) {
     span.versions.push_back(mark);
   }
   span.tokens.push_back(sampled.token);
@@ -253,7 +275,8 @@ Status SlotEngine::Append(Sequence& sequence, const SampledToken& sampled) {
   return OkStatus();
 }
 
-void SlotEngine::Finish(Sequence& sequence, data::StopReason reason, std::vector<FinishedSequence>& finished) {
+void SlotEngine::Finish(Sequence& sequence, data::StopReason reason,
+                        std::vector<FinishedSequence>& finished) {
   FinishedSequence result;
   result.id = sequence.id;
   result.rollout.group = sequence.group;

@@ -1,6 +1,7 @@
 #pragma once
-// exp for log-softmax sums: one polynomial in separate multiplications and additions, so that every instruction set gives
-// the same bits. Relative error below 3e-7. Works on a float or on a vector of floats (gcc vector types).
+// exp for log-softmax sums: one polynomial in separate multiplications and additions, so that every
+// instruction set gives the same bits. Relative error below 3e-7. Works on a float or on a vector of floats
+// (gcc vector types).
 
 #include <cstdint>
 #include <cstring>

@@ -27,7 +27,8 @@ Status Abandon(data::Engine& engine, const Places& places, Status reason) {
 
 }  // namespace
 
-StatusOr<std::vector<std::vector<data::Rollout>>> Generate(data::Engine& engine, const std::vector<data::SampleRequest>& requests,
+StatusOr<std::vector<std::vector<data::Rollout>>> Generate(data::Engine& engine,
+                                                           const std::vector<data::SampleRequest>& requests,
                                                            const GenerateOptions& options) {
   if (!engine.idle()) return PreconditionError("the engine is still at work on other requests");
   std::vector<std::vector<data::Rollout>> results(requests.size());
@@ -49,7 +50,8 @@ StatusOr<std::vector<std::vector<data::Rollout>>> Generate(data::Engine& engine,
       const Place place = found->second;
       places.erase(found);
       if (options.finished) {
-        if (Status status = options.finished(sequence.rollout, place.request); !status.ok()) return Abandon(engine, places, status);
+        if (Status status = options.finished(sequence.rollout, place.request); !status.ok())
+          return Abandon(engine, places, status);
       }
       results[place.request][place.sample] = std::move(sequence.rollout);
     }

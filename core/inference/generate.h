@@ -1,8 +1,9 @@
 #pragma once
-// Prompts in, completions out, in the order of the prompts: what `volery generate` and evaluations need of an engine.
-// Does not load models and does not touch text.
+// Prompts in, completions out, in the order of the prompts: what `volery generate` and evaluations need of an
+// engine. Does not load models and does not touch text.
 //
-//   auto done = Generate(*engine, requests, {.progress = [](const GenerateProgress& p) { return !interrupted; }});
+//   auto done = Generate(*engine, requests, {.progress = [](const GenerateProgress& p) { return !interrupted;
+//   }});
 
 #include <functional>
 #include <vector>
@@ -13,7 +14,7 @@
 namespace volery::inference {
 
 struct GenerateProgress {
-  int64_t finished = 0, total = 0;   // sequences
+  int64_t finished = 0, total = 0;  // sequences
   data::EngineStats stats;
 };
 
@@ -24,9 +25,10 @@ struct GenerateOptions {
   std::function<Status(const data::Rollout&, size_t request)> finished = nullptr;
 };
 
-// rollouts[r][k] is sample k of requests[r]. The engine must be idle and have weights; the calling thread owns it. After
-// an error nothing of these requests is left in the engine's queue.
-StatusOr<std::vector<std::vector<data::Rollout>>> Generate(data::Engine& engine, const std::vector<data::SampleRequest>& requests,
+// rollouts[r][k] is sample k of requests[r]. The engine must be idle and have weights; the calling thread
+// owns it. After an error nothing of these requests is left in the engine's queue.
+StatusOr<std::vector<std::vector<data::Rollout>>> Generate(data::Engine& engine,
+                                                           const std::vector<data::SampleRequest>& requests,
                                                            const GenerateOptions& options = {});
 
 }  // namespace volery::inference

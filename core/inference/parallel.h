@@ -11,7 +11,9 @@ void ParallelFor(int64_t rows, void (*body)(void*, int64_t, int64_t), void* cont
 
 template <class Body>
 void ParallelRows(int64_t rows, Body body) {
-  ParallelFor(rows, [](void* context, int64_t begin, int64_t end) { (*static_cast<Body*>(context))(begin, end); }, &body);
+  ParallelFor(
+      rows, [](void* context, int64_t begin, int64_t end) { (*static_cast<Body*>(context))(begin, end); },
+      &body);
 }
 
 }  // namespace volery::inference

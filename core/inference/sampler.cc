@@ -14,8 +14,8 @@
 namespace volery::inference {
 namespace {
 
-constexpr int64_t kBlock = 64;          // ids that share one noise threshold
-constexpr int64_t kSumBlock = 1024;     // terms that are added in float32 before they go to the double sum
+constexpr int64_t kBlock = 64;       // ids that share one noise threshold
+constexpr int64_t kSumBlock = 1024;  // terms that are added in float32 before they go to the double sum
 constexpr int kLanes = 16;
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 
@@ -25,9 +25,10 @@ constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 #define VOLERY_CLONES
 #endif
 
-// Divides by `temperature` into z and returns the largest of each block of kBlock ids in `maxima`. A NaN or +inf anywhere
-// makes the result false. `count` is a multiple of kBlock; the caller pads with -inf.
-VOLERY_CLONES bool ScaleAndMax(const float* logits, int64_t count, float temperature, float* z, float* maxima) {
+// Divides by `temperature` into z and returns the largest of each block of kBlock ids in `maxima`. A NaN or
+// +inf anywhere makes the result false. `count` is a multiple of kBlock; the caller pads with -inf.
+VOLERY_CLONES bool ScaleAndMax(const float* logits, int64_t count, float temperature, float* z,
+                               float* maxima) {
   Int16Lanes bad = {};
   for (int64_t block = 0; block < count; block += kBlock) {
     Float16Lanes largest;
@@ -68,7 +69,9 @@ VOLERY_CLONES double SumExp(const float* z, int64_t count, float shift) {
   return total;
 }
 
-int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+int64_t RoundUp(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
 // For each value of a word's top ten bits, no word of that bucket has more noise than this.
 class NoiseBounds {
@@ -112,10 +115,13 @@ struct Scratch {
 };
 
 base::RandomStream StreamOf(const NoiseKey& key) {
-  return base::RandomStream(key.seed, base::RandomUse::kToken, key.group.bits, static_cast<uint32_t>(key.sample));
+  return base::RandomStream(key.seed, base::RandomUse::kToken, key.group.bits,
+                            static_cast<uint32_t>(key.sample));
 }
 
-uint64_t FirstWord(const NoiseKey& key) { return static_cast<uint64_t>(key.position) << 32; }
+uint64_t FirstWord(const NoiseKey& key) {
+  return static_cast<uint64_t>(key.position) << 32;
+}
 
 int32_t FirstOfLargest(const Scratch& s) {
   const auto block = std::max_element(s.maxima.begin(), s.maxima.end()) - s.maxima.begin();
@@ -123,8 +129,8 @@ int32_t FirstOfLargest(const Scratch& s) {
   return static_cast<int32_t>(block * kBlock + (std::max_element(z, z + kBlock) - z));
 }
 
-// Argmax of z + noise over the whole vocabulary. A block is skipped when its largest z can't win with the largest noise
-// there is; in other blocks exact noise is computed only for words above the threshold.
+// Argmax of z + noise over the whole vocabulary. A block is skipped when its largest z can't win with the
+// largest noise there is; in other blocks exact noise is computed only for words above the threshold.
 int32_t ArgmaxWithNoise(const Scratch& s, int64_t vocabulary, const NoiseKey& key) {
   const base::RandomStream stream = StreamOf(key);
   const uint64_t first = FirstWord(key);
@@ -141,19 +147,22 @@ int32_t ArgmaxWithNoise(const Scratch& s, int64_t vocabulary, const NoiseKey& ke
     for (int64_t i = 0; i < count; ++i) {
       if (words[i] < threshold) continue;
       const float z = s.z[block + i];
-      if (z != kNegativeInfinity) best.Offer(static_cast<int32_t>(block + i), static_cast<double>(z) + base::GumbelFromWord(words[i]));
+      if (z != kNegativeInfinity)
+        best.Offer(static_cast<int32_t>(block + i), static_cast<double>(z) + base::GumbelFromWord(words[i]));
     }
   }
   return best.id;
 }
 
-// Leaves in s.ids, ascending, every id whose z is at least the `blocks`-th largest maximum of a block: at least `blocks`
-// ids, and no id left out has a larger z than one taken. Everything but -inf where there are fewer blocks.
+// Leaves in s.ids, ascending, every id whose z is at least the `blocks`-th largest maximum of a block: at
+// least `blocks` ids, and no id left out has a larger z than one taken. Everything but -inf where there are
+// fewer blocks.
 void TakeLargest(Scratch& s, size_t blocks) {
   float least = -std::numeric_limits<float>::max();
   if (blocks <= s.maxima.size()) {
     std::vector<float> maxima = s.maxima;
-    std::nth_element(maxima.begin(), maxima.begin() + static_cast<ptrdiff_t>(blocks) - 1, maxima.end(), std::greater<float>());
+    std::nth_element(maxima.begin(), maxima.begin() + static_cast<ptrdiff_t>(blocks) - 1, maxima.end(),
+                     std::greater<float>());
     least = std::max(least, maxima[blocks - 1]);
   }
   s.ids.clear();
@@ -179,7 +188,8 @@ bool CutAt(std::vector<int32_t>& ids, double wanted, const Weight& weight) {
   return sum >= wanted;
 }
 
-// Leaves in s.ids the ids that top-k, top-p and min-p keep, in no particular order. `total`: sum of exp(z - largest z).
+// Leaves in s.ids the ids that top-k, top-p and min-p keep, in no particular order. `total`: sum of exp(z -
+// largest z).
 void KeepIds(Scratch& s, const data::SamplingParams& params, double total) {
   const auto before = [&s](int32_t a, int32_t b) { return s.z[a] != s.z[b] ? s.z[a] > s.z[b] : a < b; };
   const float largest = *std::max_element(s.maxima.begin(), s.maxima.end());
@@ -214,7 +224,8 @@ int32_t ArgmaxOverKept(Scratch& s, const SampleRow& row, double total) {
   const base::RandomStream stream = StreamOf(row.key);
   const uint64_t first = FirstWord(row.key);
   Winner best;
-  for (int32_t id : s.ids) best.Offer(id, static_cast<double>(s.z[id]) + base::GumbelFromWord(stream.Word(first + id)));
+  for (int32_t id : s.ids)
+    best.Offer(id, static_cast<double>(s.z[id]) + base::GumbelFromWord(stream.Word(first + id)));
   return best.id;
 }
 
@@ -229,7 +240,9 @@ SampledToken SampleOne(const SampleRow& row, int64_t vocabulary, Scratch& s) {
     std::array<float, kBlock> tail;
     tail.fill(kNegativeInfinity);
     std::copy(row.logits + whole, row.logits + vocabulary, tail.begin());
-    finite = ScaleAndMax(tail.data(), kBlock, temperature, s.z.data() + whole, s.maxima.data() + whole / kBlock) && finite;
+    finite =
+        ScaleAndMax(tail.data(), kBlock, temperature, s.z.data() + whole, s.maxima.data() + whole / kBlock) &&
+        finite;
   }
   const float largest = *std::max_element(s.maxima.begin(), s.maxima.end());
   if (!finite || largest == kNegativeInfinity) return {};
@@ -263,14 +276,16 @@ double LogSumExp(std::span<const float> z) {
   }
   const float largest = maxima.empty() ? kNegativeInfinity : *std::max_element(maxima.begin(), maxima.end());
   if (largest == kNegativeInfinity) return kNegativeInfinity;
-  return static_cast<double>(largest) + base::FixedLog(SumExp(padded.data(), static_cast<int64_t>(padded.size()), largest));
+  return static_cast<double>(largest) +
+         base::FixedLog(SumExp(padded.data(), static_cast<int64_t>(padded.size()), largest));
 }
 
 Status CheckSamplingParams(const data::SamplingParams& params, int64_t vocabulary) {
   const auto refuse = [](const char* what, auto value, const char* allowed) {
     return InvalidError("sampling: ", what, " = ", value, "; allowed: ", allowed);
   };
-  if (!(params.temperature >= 0) || std::isinf(params.temperature)) return refuse("temperature", params.temperature, "0 or more");
+  if (!(params.temperature >= 0) || std::isinf(params.temperature))
+    return refuse("temperature", params.temperature, "0 or more");
   if (params.temperature > 0 && params.temperature < 1e-3f) {
     return refuse("temperature", params.temperature, "0 (greedy) or at least 0.001");
   }

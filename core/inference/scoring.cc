@@ -15,15 +15,20 @@ namespace {
 
 using Sequences = std::vector<std::vector<int32_t>>;
 
-Status CheckSequences(const native::ModelInfo& info, const Sequences& sequences, const ScoreOptions& options) {
-  if (!(options.temperature > 0)) return InvalidError("scoring: temperature = ", options.temperature, "; it must be above 0");
-  const int64_t limit = options.vocabulary > 0 ? std::min(options.vocabulary, info.vocabulary) : info.vocabulary;
+Status CheckSequences(const native::ModelInfo& info, const Sequences& sequences,
+                      const ScoreOptions& options) {
+  if (!(options.temperature > 0))
+    return InvalidError("scoring: temperature = ", options.temperature, "; it must be above 0");
+  const int64_t limit =
+      options.vocabulary > 0 ? std::min(options.vocabulary, info.vocabulary) : info.vocabulary;
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (static_cast<int64_t>(sequences[i].size()) > info.context) {
-      return InvalidError("sequence ", i, " has ", sequences[i].size(), " tokens, the model's context is ", info.context);
+      return InvalidError("sequence ", i, " has ", sequences[i].size(), " tokens, the model's context is ",
+                          info.context);
     }
     for (int32_t token : sequences[i]) {
-      if (token < 0 || token >= limit) return InvalidError("sequence ", i, ": token ", token, " is not in the vocabulary of ", limit);
+      if (token < 0 || token >= limit)
+        return InvalidError("sequence ", i, ": token ", token, " is not in the vocabulary of ", limit);
     }
   }
   return OkStatus();
@@ -46,8 +51,10 @@ native::Batch MakeBatch(const Sequences& sequences, std::span<const size_t> memb
 }
 
 // Log-prob of targets[r] under row r of `logits`; -1: no target.
-void ScoreRows(const at::Tensor& logits, std::span<const int32_t> targets, const ScoreOptions& options, std::span<float> out) {
-  const int64_t width = options.vocabulary > 0 ? std::min(options.vocabulary, logits.size(1)) : logits.size(1);
+void ScoreRows(const at::Tensor& logits, std::span<const int32_t> targets, const ScoreOptions& options,
+               std::span<float> out) {
+  const int64_t width =
+      options.vocabulary > 0 ? std::min(options.vocabulary, logits.size(1)) : logits.size(1);
   const at::Tensor scaled = logits.narrow(1, 0, width).div(options.temperature).contiguous();
   const float* rows = scaled.const_data_ptr<float>();
   ParallelRows(static_cast<int64_t>(targets.size()), [&](int64_t begin, int64_t end) {
@@ -59,8 +66,8 @@ void ScoreRows(const at::Tensor& logits, std::span<const int32_t> targets, const
   });
 }
 
-void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<const size_t> members, const ScoreOptions& options,
-                std::vector<TokenScores>& results) {
+void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<const size_t> members,
+                const ScoreOptions& options, std::vector<TokenScores>& results) {
   native::Batch batch = MakeBatch(sequences, members, options.device);
   std::unique_ptr<native::TrainContext> context = model.Begin(batch);
   at::Tensor x = model.Embed(batch, *context);
@@ -76,7 +83,8 @@ void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<cons
   for (int64_t begin = 0; begin < total; begin += options.slice_rows) {
     const int64_t count = std::min(options.slice_rows, total - begin);
     const at::Tensor logits = model.Logits(model.Final(x.narrow(0, begin, count))).to(at::kCPU, at::kFloat);
-    ScoreRows(logits, std::span(targets).subspan(begin, count), options, std::span(logprobs).subspan(begin, count));
+    ScoreRows(logits, std::span(targets).subspan(begin, count), options,
+              std::span(logprobs).subspan(begin, count));
     if (options.logits) kept.push_back(logits);
   }
   const at::Tensor all = options.logits ? at::cat(kept) : at::Tensor();
@@ -91,7 +99,8 @@ void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<cons
 
 }  // namespace
 
-StatusOr<std::vector<TokenScores>> ScoreTokens(native::Model& model, const Sequences& sequences, const ScoreOptions& options) {
+StatusOr<std::vector<TokenScores>> ScoreTokens(native::Model& model, const Sequences& sequences,
+                                               const ScoreOptions& options) {
   VOLERY_RETURN_IF_ERROR(CheckSequences(model.info(), sequences, options));
   std::vector<TokenScores> results(sequences.size());
   VOLERY_RETURN_IF_ERROR(tensor::Guard(Cat("scoring with model family ", model.info().family), [&] {

@@ -51,6 +51,8 @@ StatusOr<LoopResult> RunLoop(const LoopOptions& options, const LoopParts& parts,
     VOLERY_ASSIGN_OR_RETURN(result, run.Run());
     return OkStatus();
   });
+  // A reward thread may see the outer stop, wrapped by whom it called, before the chain has passed it on.
+  if (!status.ok() && stop.stopped()) return stop.reason();
   if (!status.ok() && inner.stopped()) return inner.reason();
   if (!status.ok()) return status;
   return *std::move(result);

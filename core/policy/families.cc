@@ -34,7 +34,8 @@ StatusOr<const native::ModelFamily*> FindFamily(const plugin::PluginHost& host, 
     offered.insert(offered.end(), names.begin(), names.end());
   }
   std::sort(offered.begin(), offered.end());
-  std::string message = Cat("no model plugin has the family \"", family, "\"; there are: ", offered.empty() ? "none" : Join(offered, ", "),
+  std::string message = Cat("no model plugin has the family \"", family,
+                            "\"; there are: ", offered.empty() ? "none" : Join(offered, ", "),
                             ". Searched: ", Join(host.folders(), ", "));
   for (const std::string& failure : failures) message += Cat("\n  not usable: ", failure);
   return absl::NotFoundError(message);
@@ -62,7 +63,8 @@ std::vector<std::string> FamilyNames(const plugin::PluginHost& host) {
   return {names.begin(), names.end()};
 }
 
-StatusOr<std::shared_ptr<native::Model>> BuildModel(const native::ModelFamily& family, const std::string& config_json, c10::ScalarType dtype,
+StatusOr<std::shared_ptr<native::Model>> BuildModel(const native::ModelFamily& family,
+                                                    const std::string& config_json, c10::ScalarType dtype,
                                                     c10::Device device, const std::string& where) {
   return tensor::Guard(where, [&] {
     auto built = std::make_shared<ModelWithFactory>();

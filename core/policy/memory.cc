@@ -8,7 +8,9 @@
 namespace volery::policy {
 namespace {
 
-const char* ElementName(int64_t bytes) { return bytes == 8 ? "float64" : bytes == 4 ? "float32" : "bfloat16"; }
+const char* ElementName(int64_t bytes) {
+  return bytes == 8 ? "float64" : bytes == 4 ? "float32" : "bfloat16";
+}
 
 // Of one block, kept for backward: about ten rows of the width and three of the feed-forward's a token.
 int64_t ActivationBytes(const MemoryQuestion& q) {
@@ -35,7 +37,8 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
     add(Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), ActivationBytes(q));
   }
   const int64_t copies = q.slots == 0 ? 0 : q.trains ? 2 : 1;  // in use, and being prepared
-  add(Cat("prepared weights of the sampler (", copies, ", ", ElementName(q.sampler_bytes), ")"), copies * prepared);
+  add(Cat("prepared weights of the sampler (", copies, ", ", ElementName(q.sampler_bytes), ")"),
+      copies * prepared);
   add(Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),
       q.slots * (q.state_bytes_per_slot + q.slot_tokens * q.state_bytes_per_token));
   add(Cat("logits of ", q.logits_rows, " rows"), 2 * q.logits_rows * q.vocabulary_rows * 4);

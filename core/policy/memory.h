@@ -1,6 +1,6 @@
 #pragma once
-// How much memory a run needs, part by part: what `volery plan` prints. An estimate from shapes alone, nothing is
-// allocated; allocator overhead and the program itself are not counted.
+// How much memory a run needs, part by part: what `volery plan` prints. An estimate from shapes alone,
+// nothing is allocated; allocator overhead and the program itself are not counted.
 
 #include <cstdint>
 #include <string>
@@ -9,23 +9,23 @@
 namespace volery::policy {
 
 struct MemoryQuestion {
-  int64_t parameters = 0;          // elements of all weights
-  int64_t vocabulary_rows = 0;     // of the head
+  int64_t parameters = 0;                        // elements of all weights
+  int64_t vocabulary_rows = 0;                   // of the head
   int64_t layers = 0, width = 0, ffn_width = 0;  // ffn_width 0: 4 x width
-  bool tied = false;               // the head is the embedding, which sampling then holds twice: packed and as rows
-  bool trains = true;              // false: generate, score
-  bool reference = false;          // a frozen copy for the KL term
-  int64_t master_bytes = 4;        // of an element of the trainer's weights
-  int64_t sampler_bytes = 4;       // of an element of prepared weights
-  int64_t versions = 1;            // that may be alive besides the master: max_staleness bounds them, at least 1
-  int64_t slots = 0, slot_tokens = 0;            // decode state at its largest
+  bool tied = false;         // the head is the embedding, which sampling then holds twice: packed and as rows
+  bool trains = true;        // false: generate, score
+  bool reference = false;    // a frozen copy for the KL term
+  int64_t master_bytes = 4;  // of an element of the trainer's weights
+  int64_t sampler_bytes = 4;  // of an element of prepared weights
+  int64_t versions = 1;       // that may be alive besides the master: max_staleness bounds them, at least 1
+  int64_t slots = 0, slot_tokens = 0;  // decode state at its largest
   int64_t state_bytes_per_slot = 0, state_bytes_per_token = 0;
-  int64_t batch_tokens = 0;        // of a micro-batch
-  int64_t logits_rows = 0;         // of the sampler and of the trainer's head slices together
+  int64_t batch_tokens = 0;  // of a micro-batch
+  int64_t logits_rows = 0;   // of the sampler and of the trainer's head slices together
 };
 
 struct MemoryItem {
-  std::string label;               // "master weights (float32)"
+  std::string label;  // "master weights (float32)"
   int64_t bytes = 0;
 };
 

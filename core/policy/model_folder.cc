@@ -21,20 +21,27 @@ constexpr char kWeights[] = "model.safetensors", kIndex[] = "model.safetensors.i
 
 const char* DtypeWord(formats::DType dtype) {
   switch (dtype) {
-    case formats::DType::kF32: return "float32";
-    case formats::DType::kBf16: return "bfloat16";
-    case formats::DType::kF16: return "float16";
-    case formats::DType::kF64: return "float64";
-    default: return nullptr;
+    case formats::DType::kF32:
+      return "float32";
+    case formats::DType::kBf16:
+      return "bfloat16";
+    case formats::DType::kF16:
+      return "float16";
+    case formats::DType::kF64:
+      return "float64";
+    default:
+      return nullptr;
   }
 }
 
 // Keeps the spelling that is there; older readers know torch_dtype only, newer ones both.
 StatusOr<std::string> ConfigWithDtype(const std::string& config_json, formats::DType dtype) {
   ordered_json config = ordered_json::parse(config_json, nullptr, false);
-  if (config.is_discarded() || !config.is_object()) return InternalError("the model's config.json is no JSON object");
+  if (config.is_discarded() || !config.is_object())
+    return InternalError("the model's config.json is no JSON object");
   const char* word = DtypeWord(dtype);
-  if (word == nullptr) return InvalidError("a model folder can't hold weights of type ", formats::DTypeName(dtype));
+  if (word == nullptr)
+    return InvalidError("a model folder can't hold weights of type ", formats::DTypeName(dtype));
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = word;
   if (config.contains("dtype") && config.contains("torch_dtype")) config["torch_dtype"] = word;
   return config.dump(2) + "\n";
@@ -45,7 +52,9 @@ struct Shard {
   std::vector<size_t> tensors;  // indices into the version
 };
 
-int64_t StoredBytes(const data::TensorInfo& info, formats::DType dtype) { return formats::ByteCount(dtype, info.shape).value_or(0); }
+int64_t StoredBytes(const data::TensorInfo& info, formats::DType dtype) {
+  return formats::ByteCount(dtype, info.shape).value_or(0);
+}
 
 std::vector<Shard> Split(const data::WeightVersion& version, formats::DType dtype, int64_t shard_bytes) {
   std::vector<Shard> shards(1);
@@ -61,17 +70,21 @@ std::vector<Shard> Split(const data::WeightVersion& version, formats::DType dtyp
   }
   if (shards.size() == 1) shards[0].file = kWeights;
   for (size_t k = 0; shards.size() > 1 && k < shards.size(); ++k) {
-    const auto five = [](size_t n) { return std::string(n < 100000 ? 5 - std::to_string(n).size() : 0, '0') + std::to_string(n); };
+    const auto five = [](size_t n) {
+      return std::string(n < 100000 ? 5 - std::to_string(n).size() : 0, '0') + std::to_string(n);
+    };
     shards[k].file = Cat("model-", five(k + 1), "-of-", five(shards.size()), ".safetensors");
   }
   return shards;
 }
 
-Status WriteTensor(formats::SafetensorsWriter& writer, const data::WeightVersion& version, size_t i, formats::DType dtype) {
+Status WriteTensor(formats::SafetensorsWriter& writer, const data::WeightVersion& version, size_t i,
+                   formats::DType dtype) {
   const data::TensorInfo& info = version.tensors()[i];
   if (info.dtype == dtype) return writer.Write(version.bytes(i));
   const std::optional<c10::ScalarType> from = ScalarTypeOf(info.dtype), to = ScalarTypeOf(dtype);
-  if (!from || !to) return InvalidError("tensor ", info.name, ": no conversion to ", formats::DTypeName(dtype));
+  if (!from || !to)
+    return InvalidError("tensor ", info.name, ": no conversion to ", formats::DTypeName(dtype));
   return tensor::Guard(Cat("converting tensor ", info.name), [&] {
     void* data = const_cast<std::byte*>(version.bytes(i).data());
     const at::Tensor converted = at::from_blob(data, info.shape, at::TensorOptions().dtype(*from)).to(*to);
@@ -79,9 +92,11 @@ Status WriteTensor(formats::SafetensorsWriter& writer, const data::WeightVersion
   });
 }
 
-Status WriteShard(const std::string& path, const Shard& shard, const data::WeightVersion& version, formats::DType dtype) {
+Status WriteShard(const std::string& path, const Shard& shard, const data::WeightVersion& version,
+                  formats::DType dtype) {
   std::vector<formats::SafetensorsDeclaration> declarations;
-  for (size_t i : shard.tensors) declarations.push_back({version.tensors()[i].name, dtype, version.tensors()[i].shape});
+  for (size_t i : shard.tensors)
+    declarations.push_back({version.tensors()[i].name, dtype, version.tensors()[i].shape});
   return base::WriteFileAtomicWith(path, [&](const std::string& temporary) -> Status {
     VOLERY_ASSIGN_OR_RETURN(auto writer, formats::SafetensorsWriter::Open(temporary, declarations));
     for (size_t i : shard.tensors) VOLERY_RETURN_IF_ERROR(WriteTensor(*writer, version, i, dtype));
@@ -97,7 +112,8 @@ Status RemoveStale(const std::string& folder, const std::vector<Shard>& shards) 
   VOLERY_ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListFolder(folder));
   for (const std::string& name : names) {
     const bool shard = name.starts_with("model-") && name.ends_with(".safetensors");
-    if ((shard || name == kWeights || name == kIndex) && !keep.contains(name)) VOLERY_RETURN_IF_ERROR(base::RemoveAll(folder + "/" + name));
+    if ((shard || name == kWeights || name == kIndex) && !keep.contains(name))
+      VOLERY_RETURN_IF_ERROR(base::RemoveAll(folder + "/" + name));
   }
   return OkStatus();
 }
@@ -106,7 +122,8 @@ StatusOr<formats::DType> StoredType(const ModelExport& model, const data::Weight
   if (version.tensors().empty()) return InternalError("version ", version.id(), " has no tensors");
   if (!model.dtype) {
     for (const data::TensorInfo& info : version.tensors()) {
-      if (info.dtype != version.tensors()[0].dtype) return InternalError("version ", version.id(), " mixes element types (tensor ", info.name, ")");
+      if (info.dtype != version.tensors()[0].dtype)
+        return InternalError("version ", version.id(), " mixes element types (tensor ", info.name, ")");
     }
     return version.tensors()[0].dtype;
   }
@@ -120,7 +137,8 @@ Status CheckRoom(const std::string& folder, const data::WeightVersion& version, 
   for (const data::TensorInfo& info : version.tensors()) needed += StoredBytes(info, dtype);
   VOLERY_ASSIGN_OR_RETURN(const uint64_t free, base::FreeDiskBytes(folder));
   if (free >= static_cast<uint64_t>(needed)) return OkStatus();
-  return ResourceError(folder, ": writing the model needs ", needed >> 20, " MiB, the disk has ", free >> 20, " MiB left; free some space");
+  return ResourceError(folder, ": writing the model needs ", needed >> 20, " MiB, the disk has ", free >> 20,
+                       " MiB left; free some space");
 }
 
 std::string MadeGenerationConfig(const ModelSource& source) {
@@ -139,7 +157,8 @@ StatusOr<ModelExport> MakeExport(const ModelSource& source) {
   ModelExport result;
   result.config_json = source.config_json;
   VOLERY_ASSIGN_OR_RETURN(result.files, TokenizerFilesOf(source.tokenizer, source.info.context));
-  result.files["generation_config.json"] = source.generation_config_json.empty() ? MadeGenerationConfig(source) : source.generation_config_json;
+  result.files["generation_config.json"] =
+      source.generation_config_json.empty() ? MadeGenerationConfig(source) : source.generation_config_json;
   return result;
 }
 
@@ -156,9 +175,12 @@ Status FolderModelWriter::WriteInside(const std::string& folder, const data::Wei
       index.total_size += static_cast<uint64_t>(StoredBytes(version.tensors()[i], dtype));
     }
   }
-  if (shards.size() > 1) VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(folder + "/" + kIndex, formats::FormatSafetensorsIndex(index)));
+  if (shards.size() > 1)
+    VOLERY_RETURN_IF_ERROR(
+        base::WriteFileAtomic(folder + "/" + kIndex, formats::FormatSafetensorsIndex(index)));
   VOLERY_RETURN_IF_ERROR(RemoveStale(folder, shards));
-  for (const auto& [name, bytes] : model_.files) VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(folder + "/" + name, bytes));
+  for (const auto& [name, bytes] : model_.files)
+    VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(folder + "/" + name, bytes));
   return base::WriteFileAtomic(folder + "/config.json", config);
 }
 

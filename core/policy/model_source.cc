@@ -17,13 +17,17 @@ namespace {
 
 using nlohmann::json;
 
-bool IsGguf(const std::string& path) { return path.size() > 5 && path.compare(path.size() - 5, 5, ".gguf") == 0; }
+bool IsGguf(const std::string& path) {
+  return path.size() > 5 && path.compare(path.size() - 5, 5, ".gguf") == 0;
+}
 
 StatusOr<std::string> FamilyOf(const std::string& config_json, const std::string& where) {
   const json config = json::parse(config_json, nullptr, false);
-  if (config.is_discarded() || !config.is_object()) return InvalidError(where, ": not a JSON object; the file is damaged");
+  if (config.is_discarded() || !config.is_object())
+    return InvalidError(where, ": not a JSON object; the file is damaged");
   const auto type = config.find("model_type");
-  if (type == config.end() || !type->is_string()) return InvalidError(where, ": names no model_type, so no plugin can be chosen");
+  if (type == config.end() || !type->is_string())
+    return InvalidError(where, ": names no model_type, so no plugin can be chosen");
   return type->get<std::string>();
 }
 
@@ -31,7 +35,8 @@ StatusOr<std::string> FamilyOf(const std::string& config_json, const std::string
 Status Describe(const FamilyFinder& families, const std::string& where, ModelSource& source) {
   VOLERY_ASSIGN_OR_RETURN(const std::string name, FamilyOf(source.config_json, where));
   VOLERY_ASSIGN_OR_RETURN(source.family, families(name));
-  VOLERY_ASSIGN_OR_RETURN(const std::shared_ptr<native::Model> model, BuildModel(*source.family, source.config_json, at::kFloat, at::kCPU, where));
+  VOLERY_ASSIGN_OR_RETURN(const std::shared_ptr<native::Model> model,
+                          BuildModel(*source.family, source.config_json, at::kFloat, at::kCPU, where));
   source.info = model->info();
   source.specs = model->parameters();
   return OkStatus();
@@ -44,7 +49,8 @@ std::string EndOfTurn(text::ChatTemplate chat) {
 Status ChooseTemplate(const OpenOptions& options, ModelSource& source) {
   if (!options.chat_template.empty()) {
     VOLERY_ASSIGN_OR_RETURN(source.chat, text::ChatTemplateFromName(options.chat_template));
-    if (source.tokenizer.chat_jinja.empty() && source.tokenizer.files.empty()) source.tokenizer.chat_jinja = text::ChatTemplateJinja(*source.chat);
+    if (source.tokenizer.chat_jinja.empty() && source.tokenizer.files.empty())
+      source.tokenizer.chat_jinja = text::ChatTemplateJinja(*source.chat);
   } else if (!source.tokenizer.chat_jinja.empty()) {
     source.chat = text::RecogniseTemplate(source.tokenizer.chat_jinja);
   }
@@ -66,9 +72,12 @@ void AddEos(const json& generation, std::set<int64_t>& ids) {
 void NoteSamplingDefaults(const json& generation, const std::string& path, ModelSource& source) {
   std::string found;
   for (const char* key : {"temperature", "top_p", "top_k", "min_p", "repetition_penalty", "do_sample"}) {
-    if (generation.contains(key) && !generation[key].is_null()) found += Cat(found.empty() ? "" : ", ", key, " = ", generation[key].dump());
+    if (generation.contains(key) && !generation[key].is_null())
+      found += Cat(found.empty() ? "" : ", ", key, " = ", generation[key].dump());
   }
-  if (!found.empty()) source.notes.push_back(Cat(path, ": its sampling defaults are not used (", found, "); set them where you want them"));
+  if (!found.empty())
+    source.notes.push_back(
+        Cat(path, ": its sampling defaults are not used (", found, "); set them where you want them"));
 }
 
 Status ReadGenerationConfig(const std::string& folder, std::set<int64_t>& stops, ModelSource& source) {
@@ -76,7 +85,8 @@ Status ReadGenerationConfig(const std::string& folder, std::set<int64_t>& stops,
   if (!base::Exists(path)) return OkStatus();
   VOLERY_ASSIGN_OR_RETURN(source.generation_config_json, base::ReadFile(path));
   const json generation = json::parse(source.generation_config_json, nullptr, false);
-  if (generation.is_discarded() || !generation.is_object()) return InvalidError(path, ": not a JSON object; the file is damaged");
+  if (generation.is_discarded() || !generation.is_object())
+    return InvalidError(path, ": not a JSON object; the file is damaged");
   AddEos(generation, stops);
   NoteSamplingDefaults(generation, path, source);
   return OkStatus();
@@ -89,8 +99,9 @@ Status FinishStops(std::set<int64_t> stops, ModelSource& source) {
     const std::string end = EndOfTurn(*source.chat);
     const std::optional<int32_t> id = tokenizer.IdOf(end);
     if (!id) {
-      return InvalidError(source.where, ": the chat template ", text::ChatTemplateName(*source.chat), " ends turns with ", end,
-                          ", which the tokenizer (", source.tokenizer.where, ") doesn't have; name another chat_template");
+      return InvalidError(source.where, ": the chat template ", text::ChatTemplateName(*source.chat),
+                          " ends turns with ", end, ", which the tokenizer (", source.tokenizer.where,
+                          ") doesn't have; name another chat_template");
     }
     stops.insert(*id);
   }
@@ -98,7 +109,8 @@ Status FinishStops(std::set<int64_t> stops, ModelSource& source) {
     if (id >= 0 && id < tokenizer.size()) {
       source.stop_ids.push_back(static_cast<int32_t>(id));
     } else {
-      source.notes.push_back(Cat(source.where, ": stop id ", id, " is no token of the tokenizer and is passed over"));
+      source.notes.push_back(
+          Cat(source.where, ": stop id ", id, " is no token of the tokenizer and is passed over"));
     }
   }
   return OkStatus();
@@ -108,26 +120,32 @@ Status FinishStops(std::set<int64_t> stops, ModelSource& source) {
 Status Finish(const OpenOptions& options, std::set<int64_t> stops, ModelSource& source) {
   const int64_t size = source.tokenizer.tokenizer->size();
   if (size > source.info.vocabulary) {
-    return InvalidError(source.where, ": the model has ", source.info.vocabulary, " rows of embeddings, the tokenizer (", source.tokenizer.where,
-                        ") ", size, " ids; use the tokenizer that belongs to the model");
+    return InvalidError(source.where, ": the model has ", source.info.vocabulary,
+                        " rows of embeddings, the tokenizer (", source.tokenizer.where, ") ", size,
+                        " ids; use the tokenizer that belongs to the model");
   }
   VOLERY_RETURN_IF_ERROR(ChooseTemplate(options, source));
   return FinishStops(std::move(stops), source);
 }
 
-StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& families, const OpenOptions& options) {
+StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& families,
+                                 const OpenOptions& options) {
   ModelSource source;
   source.where = folder;
   const std::string config_path = folder + "/config.json";
-  if (!base::Exists(config_path)) return NotFoundError(folder, ": holds no config.json, so it is no model folder");
+  if (!base::Exists(config_path))
+    return NotFoundError(folder, ": holds no config.json, so it is no model folder");
   VOLERY_ASSIGN_OR_RETURN(source.config_json, base::ReadFile(config_path));
   VOLERY_RETURN_IF_ERROR(Describe(families, config_path, source));
-  VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(options.tokenizer.empty() ? folder : options.tokenizer, options.characters));
+  VOLERY_ASSIGN_OR_RETURN(
+      source.tokenizer,
+      OpenTokenizerSource(options.tokenizer.empty() ? folder : options.tokenizer, options.characters));
   std::set<int64_t> stops;
   VOLERY_RETURN_IF_ERROR(ReadGenerationConfig(folder, stops, source));
   VOLERY_RETURN_IF_ERROR(Finish(options, std::move(stops), source));
   if (options.weights) {
-    VOLERY_ASSIGN_OR_RETURN(source.weights, ReadFolderWeights(folder, {source.specs, source.info.tied, options.dtype}));
+    VOLERY_ASSIGN_OR_RETURN(source.weights,
+                            ReadFolderWeights(folder, {source.specs, source.info.tied, options.dtype}));
   }
   return source;
 }
@@ -140,7 +158,8 @@ StatusOr<native::ImportPlan> PlanImport(const formats::GgufView& gguf, const nat
   return tensor::Guard(gguf.where, [&] { return family.ImportGguf(metadata, names); });
 }
 
-StatusOr<ModelSource> OpenGguf(const std::string& path, const FamilyFinder& families, const OpenOptions& options) {
+StatusOr<ModelSource> OpenGguf(const std::string& path, const FamilyFinder& families,
+                               const OpenOptions& options) {
   VOLERY_ASSIGN_OR_RETURN(const std::shared_ptr<base::MappedFile> file, base::MappedFile::Open(path));
   VOLERY_ASSIGN_OR_RETURN(const formats::GgufView gguf, formats::ParseGguf(file->bytes(), path));
   VOLERY_ASSIGN_OR_RETURN(const std::string architecture, gguf.String("general.architecture"));
@@ -157,7 +176,8 @@ StatusOr<ModelSource> OpenGguf(const std::string& path, const FamilyFinder& fami
   }
   VOLERY_RETURN_IF_ERROR(Finish(options, {}, source));
   if (options.weights) {
-    VOLERY_ASSIGN_OR_RETURN(source.weights, ReadGgufWeights(gguf, plan, {source.specs, source.info.tied, options.dtype}));
+    VOLERY_ASSIGN_OR_RETURN(source.weights,
+                            ReadGgufWeights(gguf, plan, {source.specs, source.info.tied, options.dtype}));
   }
   return source;
 }
@@ -170,21 +190,29 @@ StatusOr<std::shared_ptr<native::Model>> ModelSource::Build(c10::ScalarType dtyp
 
 StatusOr<text::ChatTemplate> ModelSource::RequireChat() const {
   if (chat) return *chat;
-  const std::string choices = "name one: chatml, smollm2, qwen2.5, qwen3 or llama3 (model.chat_template, or --chat-template)";
+  const std::string choices =
+      "name one: chatml, smollm2, qwen2.5, qwen3 or llama3 (model.chat_template, or --chat-template)";
   if (tokenizer.chat_jinja.empty()) return InvalidError(where, ": has no chat template; ", choices);
-  return InvalidError(where, ": its chat template is not one that volery renders; ", choices, ". It begins: ", tokenizer.chat_jinja.substr(0, 120));
+  return InvalidError(where, ": its chat template is not one that volery renders; ", choices,
+                      ". It begins: ", tokenizer.chat_jinja.substr(0, 120));
 }
 
-StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& families, const OpenOptions& options) {
-  if (!base::Exists(path)) return NotFoundError(path, ": there is no such file or folder; give a Hugging Face folder or a .gguf file");
+StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& families,
+                                const OpenOptions& options) {
+  if (!base::Exists(path))
+    return NotFoundError(path,
+                         ": there is no such file or folder; give a Hugging Face folder or a .gguf file");
   if (base::IsFolder(path)) return OpenFolder(path, families, options);
   if (IsGguf(path)) return OpenGguf(path, families, options);
-  return InvalidError(path, ": neither a folder nor a .gguf file; for safetensors give the folder that also holds config.json");
+  return InvalidError(
+      path,
+      ": neither a folder nor a .gguf file; for safetensors give the folder that also holds config.json");
 }
 
-StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed, const FamilyFinder& families,
-                                       const OpenOptions& options) {
-  if (options.tokenizer.empty()) return InvalidError("a model from scratch needs a tokenizer: \"bytes\", \"characters\" or a path");
+StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed,
+                                       const FamilyFinder& families, const OpenOptions& options) {
+  if (options.tokenizer.empty())
+    return InvalidError("a model from scratch needs a tokenizer: \"bytes\", \"characters\" or a path");
   ModelSource source;
   source.where = "model from scratch";
   VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(options.tokenizer, options.characters));
@@ -194,13 +222,15 @@ StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint
   if (filled.eos_id < 0) filled.eos_id = source.tokenizer.eos.value_or(-1);
   if (filled.pad_id < 0) filled.pad_id = source.tokenizer.pad.value_or(-1);
   VOLERY_ASSIGN_OR_RETURN(source.family, families(filled.family));
-  VOLERY_ASSIGN_OR_RETURN(source.config_json, tensor::Guard("[model]", [&] { return source.family->ScratchConfigJson(filled); }));
+  VOLERY_ASSIGN_OR_RETURN(source.config_json,
+                          tensor::Guard("[model]", [&] { return source.family->ScratchConfigJson(filled); }));
   VOLERY_RETURN_IF_ERROR(Describe(families, "[model]", source));
   VOLERY_RETURN_IF_ERROR(Finish(options, {}, source));
   if (!options.weights) return source;
   VOLERY_ASSIGN_OR_RETURN(const std::shared_ptr<native::Model> model, source.Build(at::kFloat, at::kCPU));
   VOLERY_RETURN_IF_ERROR(tensor::Guard("initialising the model", [&] {
-    for (const native::TensorSpec& spec : source.specs) source.weights[spec.name] = at::empty(spec.shape, at::TensorOptions().dtype(at::kFloat));
+    for (const native::TensorSpec& spec : source.specs)
+      source.weights[spec.name] = at::empty(spec.shape, at::TensorOptions().dtype(at::kFloat));
     model->Initialise(source.weights, seed);
     for (auto& [name, weight] : source.weights) weight = weight.to(options.dtype);
   }));

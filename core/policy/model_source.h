@@ -1,7 +1,7 @@
 #pragma once
-// Opening a model wherever it lies: a Hugging Face folder, a GGUF file, or from scratch. Gives the configuration, the
-// family's plugin, the weights, the tokenizer and what ends a turn. Does not build engines or trainers; exporting is
-// model_folder.h.
+// Opening a model wherever it lies: a Hugging Face folder, a GGUF file, or from scratch. Gives the
+// configuration, the family's plugin, the weights, the tokenizer and what ends a turn. Does not build engines
+// or trainers; exporting is model_folder.h.
 //
 //   plugin::PluginHost host;
 //   VOLERY_ASSIGN_OR_RETURN(ModelSource source, OpenModel(path, FamiliesOf(host), {}));
@@ -24,24 +24,25 @@ namespace volery::policy {
 
 struct OpenOptions {
   c10::ScalarType dtype = c10::ScalarType::Float;  // of the weights
-  bool weights = true;            // false: everything but the weights, e.g. for a plan
-  std::string tokenizer;          // instead of the model's own: "bytes", "characters" or a path
-  std::string characters;         // the alphabet of "characters"
-  std::string chat_template;      // instead of recognising the model's: chatml, smollm2, qwen2.5, qwen3, llama3
+  bool weights = true;                             // false: everything but the weights, e.g. for a plan
+  std::string tokenizer;      // instead of the model's own: "bytes", "characters" or a path
+  std::string characters;     // the alphabet of "characters"
+  std::string chat_template;  // instead of recognising the model's: chatml, smollm2, qwen2.5, qwen3, llama3
 };
 
 struct ModelSource {
-  std::string where;                             // path, or "model from scratch"
-  std::string config_json;                       // in the form of config.json
-  std::string generation_config_json;            // of the folder; empty: there is none
-  const native::ModelFamily* family = nullptr;   // lives until the process ends
+  std::string where;                            // path, or "model from scratch"
+  std::string config_json;                      // in the form of config.json
+  std::string generation_config_json;           // of the folder; empty: there is none
+  const native::ModelFamily* family = nullptr;  // lives until the process ends
   native::ModelInfo info;
   std::vector<native::TensorSpec> specs;
-  nn::NamedTensors weights;                      // contiguous, on the CPU, one a spec; empty without OpenOptions::weights
+  nn::NamedTensors weights;  // contiguous, on the CPU, one a spec; empty without OpenOptions::weights
   TokenizerSource tokenizer;
-  std::optional<text::ChatTemplate> chat;        // nothing: none, or not recognised (then tokenizer.chat_jinja has it)
-  std::vector<int32_t> stop_ids;                 // ascending: of config, generation_config and the template's end of turn
-  std::vector<std::string> notes;                // to print: what was passed over, and why
+  std::optional<text::ChatTemplate>
+      chat;                        // nothing: none, or not recognised (then tokenizer.chat_jinja has it)
+  std::vector<int32_t> stop_ids;   // ascending: of config, generation_config and the template's end of turn
+  std::vector<std::string> notes;  // to print: what was passed over, and why
 
   StatusOr<std::shared_ptr<native::Model>> Build(c10::ScalarType dtype, c10::Device device) const;
   // Ids from here on are never sampled.
@@ -50,13 +51,16 @@ struct ModelSource {
   StatusOr<text::ChatTemplate> RequireChat() const;
 };
 
-// Errors name the file: missing or truncated files, headers that lie, a family without a plugin, configuration keys that
-// can't be honoured, tensors missing, unexpected or of another shape, a tokenizer with more ids than the model has rows.
-StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& families, const OpenOptions& options);
+// Errors name the file: missing or truncated files, headers that lie, a family without a plugin,
+// configuration keys that can't be honoured, tensors missing, unexpected or of another shape, a tokenizer
+// with more ids than the model has rows.
+StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& families,
+                                const OpenOptions& options);
 
-// Weights as the family initialises them, a pure function of the seed. Where they are 0 or negative, the vocabulary
-// becomes the tokenizer's size and bos, eos and pad the tokenizer's own. options.tokenizer must be given.
-StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed, const FamilyFinder& families,
-                                       const OpenOptions& options);
+// Weights as the family initialises them, a pure function of the seed. Where they are 0 or negative, the
+// vocabulary becomes the tokenizer's size and bos, eos and pad the tokenizer's own. options.tokenizer must be
+// given.
+StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed,
+                                       const FamilyFinder& families, const OpenOptions& options);
 
 }  // namespace volery::policy

@@ -16,8 +16,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kCopiedFiles[] = {"tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                        "chat_template.jinja", "vocab.json",            "merges.txt"};
+constexpr const char* kCopiedFiles[] = {
+    "tokenizer.json",    "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja",   "vocab.json",
+    "merges.txt"};
 
 bool EndsWith(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
@@ -25,7 +27,8 @@ bool EndsWith(const std::string& text, const std::string& end) {
 
 StatusOr<json> ParseJsonFile(const std::string& text, const std::string& path) {
   json value = json::parse(text, nullptr, false);
-  if (value.is_discarded() || !value.is_object()) return InvalidError(path, ": not a JSON object; the file is damaged");
+  if (value.is_discarded() || !value.is_object())
+    return InvalidError(path, ": not a JSON object; the file is damaged");
   return value;
 }
 
@@ -36,7 +39,8 @@ std::optional<int32_t> TokenOf(const json& config, const char* key, const text::
   if (found->is_string()) return tokenizer.IdOf(found->get<std::string>());
   if (!found->is_object()) return std::nullopt;
   const auto content = found->find("content");
-  return content != found->end() && content->is_string() ? tokenizer.IdOf(content->get<std::string>()) : std::nullopt;
+  return content != found->end() && content->is_string() ? tokenizer.IdOf(content->get<std::string>())
+                                                         : std::nullopt;
 }
 
 // chat_template: text, or a list of {name, template} of which "default" counts.
@@ -46,7 +50,8 @@ std::string TemplateOf(const json& config) {
   if (found->is_string()) return found->get<std::string>();
   if (!found->is_array()) return "";
   for (const json& entry : *found) {
-    if (entry.is_object() && entry.value("name", json()) == "default" && entry.contains("template") && entry["template"].is_string()) {
+    if (entry.is_object() && entry.value("name", json()) == "default" && entry.contains("template") &&
+        entry["template"].is_string()) {
       return entry["template"].get<std::string>();
     }
   }
@@ -62,12 +67,16 @@ StatusOr<TokenizerSource> FromFolder(const std::string& folder) {
     VOLERY_ASSIGN_OR_RETURN(source.files[name], base::ReadFile(path));
   }
   if (!source.files.contains("tokenizer.json")) {
-    return NotFoundError(folder, ": holds no tokenizer.json; export it with transformers (AutoTokenizer ... save_pretrained), or name another "
+    return NotFoundError(folder,
+                         ": holds no tokenizer.json; export it with transformers (AutoTokenizer ... "
+                         "save_pretrained), or name another "
                          "tokenizer");
   }
-  VOLERY_ASSIGN_OR_RETURN(source.tokenizer, text::BpeFromTokenizerJson(source.files["tokenizer.json"], source.where));
+  VOLERY_ASSIGN_OR_RETURN(source.tokenizer,
+                          text::BpeFromTokenizerJson(source.files["tokenizer.json"], source.where));
   if (source.files.contains("tokenizer_config.json")) {
-    VOLERY_ASSIGN_OR_RETURN(const json config, ParseJsonFile(source.files["tokenizer_config.json"], folder + "/tokenizer_config.json"));
+    VOLERY_ASSIGN_OR_RETURN(const json config, ParseJsonFile(source.files["tokenizer_config.json"],
+                                                             folder + "/tokenizer_config.json"));
     source.bos = TokenOf(config, "bos_token", *source.tokenizer);
     source.eos = TokenOf(config, "eos_token", *source.tokenizer);
     source.unk = TokenOf(config, "unk_token", *source.tokenizer);
@@ -107,7 +116,8 @@ StatusOr<TokenizerSource> BuiltIn(const std::string& name, const std::string& al
 StatusOr<std::optional<int32_t>> OptionalId(const formats::GgufView& gguf, const std::string& key) {
   if (!gguf.Has(key)) return std::optional<int32_t>();
   VOLERY_ASSIGN_OR_RETURN(const int64_t id, gguf.Int(key));
-  if (id < 0 || id > std::numeric_limits<int32_t>::max()) return InvalidError(gguf.where, ": ", key, " = ", id, " is no token id");
+  if (id < 0 || id > std::numeric_limits<int32_t>::max())
+    return InvalidError(gguf.where, ": ", key, " = ", id, " is no token id");
   return std::optional<int32_t>(static_cast<int32_t>(id));
 }
 
@@ -155,7 +165,9 @@ StatusOr<TokenizerSource> TokenizerFromGguf(const formats::GgufView& gguf) {
 
 StatusOr<TokenizerSource> OpenTokenizerSource(const std::string& name, const std::string& alphabet) {
   if (name == "bytes" || name == "characters") return BuiltIn(name, alphabet);
-  if (!base::Exists(name)) return NotFoundError(name, ": there is no such file or folder (nor a built-in tokenizer of that name: bytes, characters)");
+  if (!base::Exists(name))
+    return NotFoundError(
+        name, ": there is no such file or folder (nor a built-in tokenizer of that name: bytes, characters)");
   if (base::IsFolder(name)) return FromFolder(name);
   if (!EndsWith(name, ".gguf")) return FromTokenizerJson(name);
   VOLERY_ASSIGN_OR_RETURN(const std::shared_ptr<base::MappedFile> file, base::MappedFile::Open(name));
@@ -168,9 +180,11 @@ StatusOr<std::shared_ptr<const text::Tokenizer>> OpenTokenizer(const std::string
   return std::move(source.tokenizer);
 }
 
-StatusOr<std::map<std::string, std::string>> TokenizerFilesOf(const TokenizerSource& source, int64_t context) {
+StatusOr<std::map<std::string, std::string>> TokenizerFilesOf(const TokenizerSource& source,
+                                                              int64_t context) {
   if (!source.files.empty()) return source.files;
-  text::TokenizerFilesOptions options{source.bos, source.eos, source.unk, source.pad, source.chat_jinja, context};
+  text::TokenizerFilesOptions options{source.bos, source.eos,        source.unk,
+                                      source.pad, source.chat_jinja, context};
   return text::MakeTokenizerFiles(*source.tokenizer, options);
 }
 

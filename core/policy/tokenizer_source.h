@@ -1,7 +1,7 @@
 #pragma once
-// Opening a tokenizer wherever it lies: a tokenizer.json, a folder that holds one, a GGUF file, or the built-in "bytes"
-// and "characters". With it comes what belongs to it: special ids, chat template, and the files that an exported model
-// folder needs. Thread-safe; no state.
+// Opening a tokenizer wherever it lies: a tokenizer.json, a folder that holds one, a GGUF file, or the
+// built-in "bytes" and "characters". With it comes what belongs to it: special ids, chat template, and the
+// files that an exported model folder needs. Thread-safe; no state.
 
 #include <map>
 #include <memory>
@@ -15,20 +15,23 @@
 namespace volery::policy {
 
 struct TokenizerSource {
-  std::string where;                            // path or built-in name, for messages
+  std::string where;  // path or built-in name, for messages
   std::shared_ptr<const text::Tokenizer> tokenizer;
-  std::optional<int32_t> bos, eos, unk, pad;    // as the source names them
-  std::string chat_jinja;                       // the source's chat template; empty: none
-  std::map<std::string, std::string> files;     // byte copies of a folder's tokenizer files; empty: they must be made
+  std::optional<int32_t> bos, eos, unk, pad;  // as the source names them
+  std::string chat_jinja;                     // the source's chat template; empty: none
+  std::map<std::string, std::string>
+      files;  // byte copies of a folder's tokenizer files; empty: they must be made
 };
 
-// `name`: "bytes", "characters" (over `alphabet`), or a path. InvalidArgument or NotFound say what is wrong and where.
+// `name`: "bytes", "characters" (over `alphabet`), or a path. InvalidArgument or NotFound say what is wrong
+// and where.
 StatusOr<TokenizerSource> OpenTokenizerSource(const std::string& name, const std::string& alphabet = "");
 StatusOr<TokenizerSource> TokenizerFromGguf(const formats::GgufView& gguf);
 
 StatusOr<std::shared_ptr<const text::Tokenizer>> OpenTokenizer(const std::string& path);
 
-// The tokenizer's files of a Hugging Face folder: the source's own, byte for byte, else made from the tokenizer.
+// The tokenizer's files of a Hugging Face folder: the source's own, byte for byte, else made from the
+// tokenizer.
 StatusOr<std::map<std::string, std::string>> TokenizerFilesOf(const TokenizerSource& source, int64_t context);
 
 }  // namespace volery::policy

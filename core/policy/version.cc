@@ -9,8 +9,8 @@
 namespace volery::policy {
 namespace {
 
-using formats::DType;
 using c10::ScalarType;
+using formats::DType;
 
 constexpr std::array<std::pair<DType, ScalarType>, 15> kTypes = {{
     {DType::kBool, ScalarType::Bool},
@@ -71,12 +71,14 @@ StatusOr<nn::NamedTensors> NamedTensorsOf(const data::WeightVersion& version) {
   for (size_t i = 0; i < version.tensors().size(); ++i) {
     const data::TensorInfo& info = version.tensors()[i];
     const std::optional<ScalarType> type = ScalarTypeOf(info.dtype);
-    if (!type) return InvalidError("version ", version.id(), ": tensor ", info.name, " has a type that LibTorch lacks");
+    if (!type)
+      return InvalidError("version ", version.id(), ": tensor ", info.name,
+                          " has a type that LibTorch lacks");
     at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(*type));
     const std::span<const std::byte> bytes = version.bytes(i);
     if (bytes.size() != tensor.nbytes()) {
-      return InvalidError("version ", version.id(), ": tensor ", info.name, " has ", bytes.size(), " bytes, its shape needs ",
-                          tensor.nbytes());
+      return InvalidError("version ", version.id(), ": tensor ", info.name, " has ", bytes.size(),
+                          " bytes, its shape needs ", tensor.nbytes());
     }
     if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
     result.emplace(info.name, std::move(tensor));

@@ -1,7 +1,7 @@
 #pragma once
-// Weight versions over LibTorch tensors: TensorVersion is the data::WeightVersion that trainers make and engines read,
-// and the two directions between stored element types and LibTorch's. Versions are immutable, so everything here is
-// thread-safe.
+// Weight versions over LibTorch tensors: TensorVersion is the data::WeightVersion that trainers make and
+// engines read, and the two directions between stored element types and LibTorch's. Versions are immutable,
+// so everything here is thread-safe.
 //
 //   std::shared_ptr<const TensorVersion> v = MakeVersion(VersionId(3), std::move(clones));
 //   VOLERY_ASSIGN_OR_RETURN(nn::NamedTensors tensors, NamedTensorsOf(*v));
@@ -36,11 +36,12 @@ class TensorVersion : public data::WeightVersion {
   std::vector<std::span<const std::byte>> bytes_;
 };
 
-// Takes ownership: nobody may write these tensors afterwards. CHECK-fails unless every one is a contiguous CPU tensor
-// without a gradient graph (make it with .detach().clone() or .to("cpu")).
+// Takes ownership: nobody may write these tensors afterwards. CHECK-fails unless every one is a contiguous
+// CPU tensor without a gradient graph (make it with .detach().clone() or .to("cpu")).
 std::shared_ptr<const TensorVersion> MakeVersion(VersionId id, nn::NamedTensors named);
 
-// The tensors of any version: those of a TensorVersion as they are (shared, not to be written), of others a copy.
+// The tensors of any version: those of a TensorVersion as they are (shared, not to be written), of others a
+// copy.
 StatusOr<nn::NamedTensors> NamedTensorsOf(const data::WeightVersion& version);
 
 // Nothing for a type that the other side doesn't have (complex numbers, quantised tensors ...).

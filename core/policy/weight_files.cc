@@ -41,7 +41,8 @@ bool Computed(const std::string& name) {
   return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
 }
 
-Status CheckNames(const std::string& where, const WantedWeights& wanted, const std::set<std::string>& present) {
+Status CheckNames(const std::string& where, const WantedWeights& wanted,
+                  const std::set<std::string>& present) {
   std::vector<std::string> missing, unexpected;
   std::set<std::string> names;
   for (const native::TensorSpec& spec : wanted.specs) {
@@ -53,23 +54,28 @@ Status CheckNames(const std::string& where, const WantedWeights& wanted, const s
     if (!names.contains(name) && !copy_of_embedding && !Computed(name)) unexpected.push_back(name);
   }
   if (!missing.empty()) {
-    return InvalidError(where, ": ", missing.size(), " tensors that the configuration asks for are missing: ", SomeNames(missing),
+    return InvalidError(where, ": ", missing.size(),
+                        " tensors that the configuration asks for are missing: ", SomeNames(missing),
                         "; the file is incomplete or belongs to another configuration");
   }
   if (!unexpected.empty()) {
-    return InvalidError(where, ": ", unexpected.size(), " tensors have no place in the model that the configuration describes: ",
-                        SomeNames(unexpected));
+    return InvalidError(
+        where, ": ", unexpected.size(),
+        " tensors have no place in the model that the configuration describes: ", SomeNames(unexpected));
   }
   return OkStatus();
 }
 
-Status CheckShape(const std::string& where, const native::TensorSpec& spec, const std::vector<int64_t>& shape) {
+Status CheckShape(const std::string& where, const native::TensorSpec& spec,
+                  const std::vector<int64_t>& shape) {
   if (shape == spec.shape) return OkStatus();
-  return InvalidError(where, ": tensor ", spec.name, " has the shape ", ShapeText(shape), ", the configuration says ", ShapeText(spec.shape));
+  return InvalidError(where, ": tensor ", spec.name, " has the shape ", ShapeText(shape),
+                      ", the configuration says ", ShapeText(spec.shape));
 }
 
 // Copies `bytes` of `type` into a new tensor of `dtype`, piece by piece.
-at::Tensor Converted(std::span<const std::byte> bytes, c10::ScalarType type, const std::vector<int64_t>& shape, c10::ScalarType dtype) {
+at::Tensor Converted(std::span<const std::byte> bytes, c10::ScalarType type,
+                     const std::vector<int64_t>& shape, c10::ScalarType dtype) {
   at::Tensor result = at::empty(shape, at::TensorOptions().dtype(dtype));
   if (type == dtype) {
     if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
@@ -100,16 +106,21 @@ StatusOr<OpenShard> OpenFile(const std::string& path) {
   return shard;
 }
 
-StatusOr<at::Tensor> ReadTensor(const OpenShard& shard, const native::TensorSpec& spec, c10::ScalarType dtype) {
+StatusOr<at::Tensor> ReadTensor(const OpenShard& shard, const native::TensorSpec& spec,
+                                c10::ScalarType dtype) {
   const formats::SafetensorsTensor* tensor = shard.view.Find(spec.name);
-  if (tensor == nullptr) return InvalidError(shard.path, ": tensor ", spec.name, " is missing, though the index names this file");
+  if (tensor == nullptr)
+    return InvalidError(shard.path, ": tensor ", spec.name, " is missing, though the index names this file");
   VOLERY_RETURN_IF_ERROR(CheckShape(shard.path, spec, tensor->shape));
   const std::optional<c10::ScalarType> type = ScalarTypeOf(tensor->dtype);
-  if (!type || (*type != at::kFloat && *type != at::kDouble && *type != at::kHalf && *type != at::kBFloat16)) {
-    return InvalidError(shard.path, ": tensor ", spec.name, " is stored as ", formats::DTypeName(tensor->dtype),
+  if (!type ||
+      (*type != at::kFloat && *type != at::kDouble && *type != at::kHalf && *type != at::kBFloat16)) {
+    return InvalidError(shard.path, ": tensor ", spec.name, " is stored as ",
+                        formats::DTypeName(tensor->dtype),
                         "; F32, BF16, F16 and F64 are supported (quantised models are not)");
   }
-  return tensor::Guard(Cat(shard.path, ": reading tensor ", spec.name), [&] { return Converted(tensor->bytes, *type, spec.shape, dtype); });
+  return tensor::Guard(Cat(shard.path, ": reading tensor ", spec.name),
+                       [&] { return Converted(tensor->bytes, *type, spec.shape, dtype); });
 }
 
 // A tied model with another output matrix in its file would lose that matrix in silence.
@@ -117,14 +128,17 @@ Status CheckTie(const OpenShard& output, const OpenShard& embedding) {
   const formats::SafetensorsTensor* a = output.view.Find(kOutput);
   const formats::SafetensorsTensor* b = embedding.view.Find(kEmbedding);
   if (a == nullptr || b == nullptr) return OkStatus();
-  if (a->dtype == b->dtype && a->shape == b->shape && std::ranges::equal(a->bytes, b->bytes)) return OkStatus();
-  return InvalidError(output.path, ": the configuration says tie_word_embeddings = true, but ", kOutput, " differs from ", kEmbedding,
+  if (a->dtype == b->dtype && a->shape == b->shape && std::ranges::equal(a->bytes, b->bytes))
+    return OkStatus();
+  return InvalidError(output.path, ": the configuration says tie_word_embeddings = true, but ", kOutput,
+                      " differs from ", kEmbedding,
                       "; set tie_word_embeddings to false in config.json if the file is right");
 }
 
 StatusOr<std::map<std::string, std::string>> FilesOfTensors(const std::string& folder) {
   std::map<std::string, std::string> files;
-  const std::string single = folder + "/model.safetensors", index_path = folder + "/model.safetensors.index.json";
+  const std::string single = folder + "/model.safetensors",
+                    index_path = folder + "/model.safetensors.index.json";
   if (base::Exists(single)) {
     VOLERY_ASSIGN_OR_RETURN(const OpenShard shard, OpenFile(single));
     for (const formats::SafetensorsTensor& tensor : shard.view.tensors) files[tensor.name] = single;
@@ -132,36 +146,44 @@ StatusOr<std::map<std::string, std::string>> FilesOfTensors(const std::string& f
   }
   if (!base::Exists(index_path)) {
     return NotFoundError(folder, ": holds neither model.safetensors nor model.safetensors.index.json",
-                         base::Exists(folder + "/pytorch_model.bin") ? "; convert its pytorch_model.bin with transformers (save_pretrained)" : "");
+                         base::Exists(folder + "/pytorch_model.bin")
+                             ? "; convert its pytorch_model.bin with transformers (save_pretrained)"
+                             : "");
   }
   VOLERY_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(index_path));
-  VOLERY_ASSIGN_OR_RETURN(const formats::SafetensorsIndex index, formats::ParseSafetensorsIndex(text, index_path));
+  VOLERY_ASSIGN_OR_RETURN(const formats::SafetensorsIndex index,
+                          formats::ParseSafetensorsIndex(text, index_path));
   for (const std::string& file : index.Files()) {
-    if (!base::Exists(folder + "/" + file)) return NotFoundError(index_path, ": names ", file, ", which is not in the folder; fetch the missing shard");
+    if (!base::Exists(folder + "/" + file))
+      return NotFoundError(index_path, ": names ", file,
+                           ", which is not in the folder; fetch the missing shard");
   }
   for (const auto& [name, file] : index.weight_map) files[name] = folder + "/" + file;
   return files;
 }
 
-// W of [heads * d, ...], rows interleaved as (first, second) pairs, to rows of all firsts and then all seconds a head.
+// W of [heads * d, ...], rows interleaved as (first, second) pairs, to rows of all firsts and then all
+// seconds a head.
 at::Tensor Unpermuted(const at::Tensor& w, int64_t heads) {
   const int64_t rows = w.size(0), half = rows / heads / 2;
   return w.reshape({heads, half, 2, -1}).transpose(1, 2).reshape(w.sizes()).contiguous();
 }
 
-StatusOr<at::Tensor> ReadGgufTensor(const formats::GgufView& gguf, const native::ImportedTensor& import, const native::TensorSpec& spec,
-                                    c10::ScalarType dtype) {
+StatusOr<at::Tensor> ReadGgufTensor(const formats::GgufView& gguf, const native::ImportedTensor& import,
+                                    const native::TensorSpec& spec, c10::ScalarType dtype) {
   const formats::GgufTensor* tensor = gguf.Find(import.source);
   if (tensor == nullptr) return InvalidError(gguf.where, ": tensor ", import.source, " is missing");
   VOLERY_RETURN_IF_ERROR(CheckShape(Cat(gguf.where, ": ", import.source), spec, tensor->shape));
   const int64_t heads = import.unpermute_heads;
   if (heads > 0 && spec.shape[0] % (2 * heads) != 0) {
-    return InvalidError(gguf.where, ": tensor ", import.source, " has ", spec.shape[0], " rows, which ", heads, " heads can't share");
+    return InvalidError(gguf.where, ": tensor ", import.source, " has ", spec.shape[0], " rows, which ",
+                        heads, " heads can't share");
   }
   return tensor::Guard(Cat(gguf.where, ": reading tensor ", import.source), [&]() -> StatusOr<at::Tensor> {
     at::Tensor values = at::empty(spec.shape, at::TensorOptions().dtype(at::kFloat));
-    VOLERY_RETURN_IF_ERROR(Annotate(formats::Dequantise(tensor->type, tensor->bytes, values.mutable_data_ptr<float>(), tensor->count),
-                                    gguf.where, ": tensor ", import.source));
+    VOLERY_RETURN_IF_ERROR(Annotate(
+        formats::Dequantise(tensor->type, tensor->bytes, values.mutable_data_ptr<float>(), tensor->count),
+        gguf.where, ": tensor ", import.source));
     if (heads > 0) values = Unpermuted(values, heads);
     return values.to(dtype);
   });
@@ -174,7 +196,8 @@ native::MetaValue ToMetaValue(const formats::GgufValue& value, bool& known) {
   if (const auto* x = std::get_if<int64_t>(&value.data)) return *x;
   if (const auto* x = std::get_if<double>(&value.data)) return *x;
   if (const auto* x = std::get_if<std::string>(&value.data)) return *x;
-  if (const auto* x = std::get_if<std::vector<uint64_t>>(&value.data)) return std::vector<int64_t>(x->begin(), x->end());
+  if (const auto* x = std::get_if<std::vector<uint64_t>>(&value.data))
+    return std::vector<int64_t>(x->begin(), x->end());
   if (const auto* x = std::get_if<std::vector<int64_t>>(&value.data)) return *x;
   if (const auto* x = std::get_if<std::vector<double>>(&value.data)) return *x;
   if (const auto* x = std::get_if<std::vector<std::string>>(&value.data)) return *x;
@@ -207,7 +230,8 @@ StatusOr<nn::NamedTensors> ReadFolderWeights(const std::string& folder, const Wa
   return result;
 }
 
-StatusOr<nn::NamedTensors> ReadGgufWeights(const formats::GgufView& gguf, const native::ImportPlan& plan, const WantedWeights& wanted) {
+StatusOr<nn::NamedTensors> ReadGgufWeights(const formats::GgufView& gguf, const native::ImportPlan& plan,
+                                           const WantedWeights& wanted) {
   std::map<std::string, const native::ImportedTensor*> by_target;
   std::set<std::string> present;
   for (const native::ImportedTensor& import : plan.tensors) {
@@ -217,7 +241,8 @@ StatusOr<nn::NamedTensors> ReadGgufWeights(const formats::GgufView& gguf, const 
   VOLERY_RETURN_IF_ERROR(CheckNames(gguf.where, wanted, present));
   nn::NamedTensors result;
   for (const native::TensorSpec& spec : wanted.specs) {
-    VOLERY_ASSIGN_OR_RETURN(result[spec.name], ReadGgufTensor(gguf, *by_target.at(spec.name), spec, wanted.dtype));
+    VOLERY_ASSIGN_OR_RETURN(result[spec.name],
+                            ReadGgufTensor(gguf, *by_target.at(spec.name), spec, wanted.dtype));
   }
   return result;
 }
@@ -231,8 +256,9 @@ StatusOr<std::map<std::string, native::MetaValue>> PluginMetadata(const formats:
   }
   if (const formats::GgufTensor* tensor = gguf.Find("rope_freqs.weight"); tensor != nullptr) {
     std::vector<float> values(static_cast<size_t>(tensor->count));
-    VOLERY_RETURN_IF_ERROR(Annotate(formats::Dequantise(tensor->type, tensor->bytes, values.data(), tensor->count), gguf.where, ": tensor ",
-                                    tensor->name));
+    VOLERY_RETURN_IF_ERROR(
+        Annotate(formats::Dequantise(tensor->type, tensor->bytes, values.data(), tensor->count), gguf.where,
+                 ": tensor ", tensor->name));
     metadata["tensor/rope_freqs.weight"] = std::vector<double>(values.begin(), values.end());
   }
   return metadata;

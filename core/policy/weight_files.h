@@ -1,6 +1,7 @@
 #pragma once
-// Reading the weights that a model asks for out of Hugging Face folders and GGUF files, tensor by tensor, so that memory
-// peaks at the result plus one tensor. Everything missing, unexpected or of another shape is refused. Thread-safe.
+// Reading the weights that a model asks for out of Hugging Face folders and GGUF files, tensor by tensor, so
+// that memory peaks at the result plus one tensor. Everything missing, unexpected or of another shape is
+// refused. Thread-safe.
 
 #include <c10/core/ScalarType.h>
 
@@ -15,7 +16,7 @@ namespace volery::policy {
 
 struct WantedWeights {
   std::vector<native::TensorSpec> specs;
-  bool tied = false;                       // the output matrix is the embedding: a copy of it in the file is passed over
+  bool tied = false;  // the output matrix is the embedding: a copy of it in the file is passed over
   c10::ScalarType dtype = c10::ScalarType::Float;
 };
 
@@ -23,10 +24,11 @@ struct WantedWeights {
 StatusOr<nn::NamedTensors> ReadFolderWeights(const std::string& folder, const WantedWeights& wanted);
 
 // The tensors of `plan`, dequantised and with the rows of pairwise rotary put back in order.
-StatusOr<nn::NamedTensors> ReadGgufWeights(const formats::GgufView& gguf, const native::ImportPlan& plan, const WantedWeights& wanted);
+StatusOr<nn::NamedTensors> ReadGgufWeights(const formats::GgufView& gguf, const native::ImportPlan& plan,
+                                           const WantedWeights& wanted);
 
-// The file's metadata as a plugin's ImportGguf reads it. One entry is made up: the values of the tensor rope_freqs.weight,
-// which belong to the configuration, under the key "tensor/rope_freqs.weight".
+// The file's metadata as a plugin's ImportGguf reads it. One entry is made up: the values of the tensor
+// rope_freqs.weight, which belong to the configuration, under the key "tensor/rope_freqs.weight".
 StatusOr<std::map<std::string, native::MetaValue>> PluginMetadata(const formats::GgufView& gguf);
 
 }  // namespace volery::policy

@@ -74,15 +74,14 @@ int32_t AddedTokenMatcher::LongestAt(std::string_view text, size_t at) const {
   return best;
 }
 
-bool AddedTokenMatcher::Emit(const AddedToken& token, std::string_view text, size_t begin, size_t end, size_t* done,
-                             std::vector<Segment>* out) const {
-  if (token.single_word && !StandsAlone(text, begin, end)) return false;
+void AddedTokenMatcher::Emit(const AddedToken& token, std::string_view text, size_t begin, size_t end,
+                             size_t* done, std::vector<Segment>* out) const {
+  if (token.single_word && !StandsAlone(text, begin, end)) return;
   if (token.lstrip) begin = std::max(SpacesBackward(text, begin), *done);
   if (token.rstrip) end = SpacesForward(text, end);
   if (*done < begin) out->push_back({text.substr(*done, begin - *done), -1});
   out->push_back({text.substr(begin, end - begin), token.id});
   *done = end;
-  return true;
 }
 
 void AddedTokenMatcher::Split(std::string_view text, bool parse_special, std::vector<Segment>* out) const {

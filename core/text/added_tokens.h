@@ -1,6 +1,6 @@
 #pragma once
-// Added tokens: strings that are cut out of a text before anything else looks at it. Leftmost match, longest at a
-// place; options as Hugging Face's AddedToken has them. Immutable after Make; thread-safe.
+// Added tokens: strings that are cut out of a text before anything else looks at it. Leftmost match, longest
+// at a place; options as Hugging Face's AddedToken has them. Immutable after Make; thread-safe.
 
 #include <array>
 #include <cstdint>
@@ -37,13 +37,13 @@ class AddedTokenMatcher {
 
  private:
   struct Node {
-    int32_t token = -1;                               // index in tokens_ of what ends here
+    int32_t token = -1;                                       // index in tokens_ of what ends here
     std::vector<std::pair<unsigned char, int32_t>> children;  // by byte
   };
   int32_t Child(int32_t node, unsigned char byte) const;
   // Index of the longest token at `at`, or -1.
   int32_t LongestAt(std::string_view text, size_t at) const;
-  bool Emit(const AddedToken& token, std::string_view text, size_t begin, size_t end, size_t* done,
+  void Emit(const AddedToken& token, std::string_view text, size_t begin, size_t end, size_t* done,
             std::vector<Segment>* out) const;
 
   std::vector<AddedToken> tokens_;

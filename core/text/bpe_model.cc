@@ -182,7 +182,8 @@ void BpeModel::MergeLong(Scratch* scratch) const {
     heap.pop_back();
     ++scratch->steps;
     const uint32_t left = top.position, right = next[left];
-    if (ids[left] != top.left || right >= count || ids[right] != top.right) continue;  // merged otherwise meanwhile
+    if (ids[left] != top.left || right >= count || ids[right] != top.right)
+      continue;  // merged otherwise meanwhile
     ids[left] = top.merged;
     ids[right] = -1;
     next[left] = next[right];
@@ -207,7 +208,8 @@ void BpeModel::EncodePiece(std::string_view piece, Scratch* scratch, std::vector
     return;
   }
   state.ids.clear();
-  const auto whole = options_.ignore_merges ? whole_pieces_->ids.find(std::string(piece)) : whole_pieces_->ids.end();
+  const auto whole =
+      options_.ignore_merges ? whole_pieces_->ids.find(std::string(piece)) : whole_pieces_->ids.end();
   if (whole != whole_pieces_->ids.end()) {
     state.ids.push_back(whole->second);
   } else {

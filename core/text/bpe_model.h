@@ -1,7 +1,8 @@
 #pragma once
-// Byte-pair merging within one piece, as Hugging Face's BPE does it: the pair of lowest rank first, leftmost on a tie.
-// Short pieces are answered from a cache or by rescanning; long ones by a priority queue, so that no input takes
-// quadratic time. Knows bytes and ids only. Immutable; thread-safe (a Scratch belongs to one caller at a time).
+// Byte-pair merging within one piece, as Hugging Face's BPE does it: the pair of lowest rank first, leftmost
+// on a tie. Short pieces are answered from a cache or by rescanning; long ones by a priority queue, so that
+// no input takes quadratic time. Knows bytes and ids only. Immutable; thread-safe (a Scratch belongs to one
+// caller at a time).
 
 #include <array>
 #include <cstdint>

@@ -1,5 +1,6 @@
 #pragma once
-// A byte-level BPE tokenizer as plain data: what a tokenizer.json or GGUF metadata say, without their spelling.
+// A byte-level BPE tokenizer as plain data: what a tokenizer.json or GGUF metadata say, without their
+// spelling.
 
 #include <cstdint>
 #include <optional>
@@ -19,8 +20,8 @@ struct BpeSpec {
   std::vector<std::pair<int32_t, int32_t>> merges;  // pairs of ids in rank order
   std::vector<AddedToken> added;
   bool nfc = false;
-  std::vector<SplitStep> steps;     // then bytes are spelled and merged
-  std::optional<int32_t> unknown;   // stands for bytes without a token; none: they are left out
+  std::vector<SplitStep> steps;    // then bytes are spelled and merged
+  std::optional<int32_t> unknown;  // stands for bytes without a token; none: they are left out
   bool fuse_unknown = false;
   bool ignore_merges = false;
   std::vector<int32_t> prefix, suffix;  // what the post-processor adds

@@ -83,14 +83,16 @@ Status BpeTokenizer::BuildModel() {
     joined += Content(right);
     const auto found = ids_.find(joined);
     if (found == ids_.end() || !spec_.in_model[static_cast<size_t>(found->second)]) {
-      return InvalidError(spec_.where, ": merge ", rank, " makes '", joined,
-                          "', which is not in the vocabulary; the file is damaged or its parts don't belong together");
+      return InvalidError(
+          spec_.where, ": merge ", rank, " makes '", joined,
+          "', which is not in the vocabulary; the file is damaged or its parts don't belong together");
     }
     merges.push_back({left, right, found->second});
   }
   std::vector<std::pair<std::string_view, int32_t>> whole;
   for (size_t i = 0; spec_.ignore_merges && i < bytes_.size(); ++i) {
-    if (spec_.in_model[i] && UnspellBytes(spec_.tokens[i])) whole.emplace_back(bytes_[i], static_cast<int32_t>(i));
+    if (spec_.in_model[i] && UnspellBytes(spec_.tokens[i]))
+      whole.emplace_back(bytes_[i], static_cast<int32_t>(i));
   }
   model_ = std::make_unique<BpeModel>(options, merges, whole);
   return OkStatus();
@@ -172,6 +174,8 @@ std::optional<int32_t> BpeTokenizer::IdOf(std::string_view content) const {
   return found == ids_.end() ? std::nullopt : std::optional<int32_t>(found->second);
 }
 
-std::string BpeTokenizer::ToTokenizerJson() const { return WriteTokenizerJson(spec_); }
+std::string BpeTokenizer::ToTokenizerJson() const {
+  return WriteTokenizerJson(spec_);
+}
 
 }  // namespace volery::text

@@ -1,5 +1,6 @@
 #pragma once
-// The byte-level BPE pipeline over a BpeSpec: added tokens, normaliser, pre-tokenizer, merging, post-processor.
+// The byte-level BPE pipeline over a BpeSpec: added tokens, normaliser, pre-tokenizer, merging,
+// post-processor.
 
 #include <memory>
 #include <mutex>
@@ -17,8 +18,8 @@ namespace volery::text {
 
 class BpeTokenizer : public Tokenizer {
  public:
-  // Errors name spec.where and the entry: ids out of range, a token that is no UTF-8, two ids of one content, a merge
-  // whose result is no token, an expression that PCRE2 doesn't take.
+  // Errors name spec.where and the entry: ids out of range, a token that is no UTF-8, two ids of one content,
+  // a merge whose result is no token, an expression that PCRE2 doesn't take.
   static StatusOr<std::shared_ptr<Tokenizer>> Make(BpeSpec spec);
 
   using Tokenizer::Encode;
@@ -39,11 +40,12 @@ class BpeTokenizer : public Tokenizer {
   bool Known(int32_t id) const { return id >= 0 && id < size(); }
   std::unique_ptr<Work> Borrow() const;
   void Return(std::unique_ptr<Work> work) const;
-  void EncodeBetweenTokens(std::string_view text, bool parse_special, Work* work, std::vector<int32_t>* ids) const;
+  void EncodeBetweenTokens(std::string_view text, bool parse_special, Work* work,
+                           std::vector<int32_t>* ids) const;
 
   BpeSpec spec_;
-  std::vector<std::string> bytes_;  // by id
-  std::vector<bool> special_;       // by id
+  std::vector<std::string> bytes_;                     // by id
+  std::vector<bool> special_;                          // by id
   std::unordered_map<std::string_view, int32_t> ids_;  // keys are views into spec_.tokens
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
   PreTokenizer pre_tokenizer_;

@@ -28,7 +28,9 @@ const Map& ByteMap() {
 
 }  // namespace
 
-uint32_t ByteToCodePoint(uint8_t byte) { return ByteMap().to_code_point[byte]; }
+uint32_t ByteToCodePoint(uint8_t byte) {
+  return ByteMap().to_code_point[byte];
+}
 
 std::string SpellBytes(std::string_view bytes) {
   std::string out;

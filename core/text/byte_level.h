@@ -1,6 +1,6 @@
 #pragma once
-// GPT-2's spelling of bytes as printable characters, in which byte-level vocabularies are written: 188 bytes stand for
-// themselves as code points, the other 68 are U+0100, U+0101, ... in order. Thread-safe; no state.
+// GPT-2's spelling of bytes as printable characters, in which byte-level vocabularies are written: 188 bytes
+// stand for themselves as code points, the other 68 are U+0100, U+0101, ... in order. Thread-safe; no state.
 
 #include <cstdint>
 #include <optional>

@@ -11,14 +11,15 @@
 namespace volery::text {
 namespace {
 
-constexpr std::array<ChatTemplate, 5> kAll = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2, ChatTemplate::kQwen25,
-                                              ChatTemplate::kQwen3, ChatTemplate::kLlama3};
+constexpr std::array<ChatTemplate, 5> kAll = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2,
+                                              ChatTemplate::kQwen25, ChatTemplate::kQwen3,
+                                              ChatTemplate::kLlama3};
 
 constexpr char kSmolLm2System[] = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
 constexpr char kQwen25System[] = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.";
 
-// SHA-256 of the canonical spelling of templates that models were published with and that also render tool calls
-// (which we never pass). tests/golden/text/record_chat.py names their origins.
+// SHA-256 of the canonical spelling of templates that models were published with and that also render tool
+// calls (which we never pass). tests/golden/text/record_chat.py names their origins.
 struct Published {
   ChatTemplate chat_template;
   const char* sha256;
@@ -37,14 +38,16 @@ constexpr char kChatMlJinja[] =
 constexpr char kSmolLm2Jinja[] =
     "{% for message in messages %}"
     "{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\\n' }}"
+    "{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+    "Face<|im_end|>\\n' }}"
     "{% endif %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 constexpr char kQwen25Jinja[] =
     "{% if messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}"
+    "{{ '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
+    "assistant.<|im_end|>\\n' }}"
     "{% endif %}"
     "{% for message in messages %}"
     "{% if message['role'] == 'tool' %}"
@@ -81,12 +84,14 @@ constexpr char kQwen3Jinja[] =
     "{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
-    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{% "
+    "endif %}"
     "{% endif %}";
 constexpr char kLlama3Jinja[] =
     "{% set loop_messages = messages %}"
     "{% for message in loop_messages %}"
-    "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + "
+    "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + "
+    "message['content'] | trim + "
     "'<|eot_id|>' %}"
     "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
     "{{ content }}"
@@ -127,8 +132,8 @@ std::string_view WithoutTrailingNewlines(std::string_view text) {
 std::string ToolPart(const std::vector<ChatMessage>& messages, size_t i) {
   const bool first = i == 0 || messages[i - 1].role != "tool";
   const bool last = i + 1 == messages.size() || messages[i + 1].role != "tool";
-  return Cat(first ? "<|im_start|>user" : "", "\n<tool_response>\n", messages[i].content, "\n</tool_response>",
-             last ? "<|im_end|>\n" : "");
+  return Cat(first ? "<|im_start|>user" : "", "\n<tool_response>\n", messages[i].content,
+             "\n</tool_response>", last ? "<|im_end|>\n" : "");
 }
 
 // Index of the last question: thoughts of answers before it are left out.
@@ -180,7 +185,8 @@ StatusOr<std::string> RenderQwen(const std::vector<ChatMessage>& messages, bool 
 std::string RenderLlama3(const std::vector<ChatMessage>& messages) {
   std::string out = "<|begin_of_text|>";
   for (const ChatMessage& message : messages) {
-    out += Cat("<|start_header_id|>", message.role, "<|end_header_id|>\n\n", Trim(message.content), "<|eot_id|>");
+    out += Cat("<|start_header_id|>", message.role, "<|end_header_id|>\n\n", Trim(message.content),
+               "<|eot_id|>");
   }
   return out;
 }
@@ -207,7 +213,8 @@ StatusOr<ChatTemplate> ChatTemplateFromName(const std::string& name) {
   for (const ChatTemplate chat_template : kAll) {
     if (name == ChatTemplateName(chat_template)) return chat_template;
   }
-  return InvalidError("chat template '", name, "' is unknown; there are chatml, smollm2, qwen2.5, qwen3 and llama3");
+  return InvalidError("chat template '", name,
+                      "' is unknown; there are chatml, smollm2, qwen2.5, qwen3 and llama3");
 }
 
 const char* ChatTemplateJinja(ChatTemplate chat_template) {
@@ -254,7 +261,8 @@ StatusOr<std::string> RenderChat(ChatTemplate chat_template, const std::vector<C
   if (qwen3 || chat_template == ChatTemplate::kQwen25) {
     VOLERY_ASSIGN_OR_RETURN(out, RenderQwen(messages, qwen3));
   } else {
-    if (chat_template == ChatTemplate::kSmolLm2 && messages[0].role != "system") out += Turn("system", kSmolLm2System);
+    if (chat_template == ChatTemplate::kSmolLm2 && messages[0].role != "system")
+      out += Turn("system", kSmolLm2System);
     for (const ChatMessage& message : messages) out += Turn(message.role, message.content);
   }
   if (options.add_generation_prompt) out += "<|im_start|>assistant\n";

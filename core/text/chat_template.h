@@ -1,7 +1,8 @@
 #pragma once
-// Chat templates of the families that we know, rendered natively. A model's own template (Jinja) is recognised, never
-// interpreted: one that isn't known for certain is nullopt, and the user names a ChatTemplate instead. Rendered text
-// carries its own begin-of-text token, so encode it with add_special = false. Thread-safe; no state.
+// Chat templates of the families that we know, rendered natively. A model's own template (Jinja) is
+// recognised, never interpreted: one that isn't known for certain is nullopt, and the user names a
+// ChatTemplate instead. Rendered text carries its own begin-of-text token, so encode it with add_special =
+// false. Thread-safe; no state.
 //
 //   StatusOr<std::string> prompt = RenderChat(ChatTemplate::kSmolLm2, {{"user", "Hi"}}, {});
 
@@ -16,7 +17,8 @@ namespace volery::text {
 enum class ChatTemplate { kChatMl, kSmolLm2, kQwen25, kQwen3, kLlama3 };
 
 struct ChatMessage {
-  std::string role;  // system, user, assistant (chatml, smollm2 and llama3 pass any role on; qwen also knows tool)
+  std::string
+      role;  // system, user, assistant (chatml, smollm2 and llama3 pass any role on; qwen also knows tool)
   std::string content;
 };
 
@@ -33,7 +35,8 @@ std::optional<ChatTemplate> RecogniseTemplate(const std::string& jinja_text);
 StatusOr<std::string> RenderChat(ChatTemplate chat_template, const std::vector<ChatMessage>& messages,
                                  const ChatOptions& options);
 
-// A Jinja template that renders as RenderChat does (without tools), for exported folders of models that bring none.
+// A Jinja template that renders as RenderChat does (without tools), for exported folders of models that bring
+// none.
 const char* ChatTemplateJinja(ChatTemplate chat_template);
 
 }  // namespace volery::text

@@ -17,7 +17,8 @@ SplitStep PatternStep(KnownPattern pattern) {
   return step;
 }
 
-// Sets what the pre-tokenizer's name means; returns whether the family puts bos first when the file doesn't say.
+// Sets what the pre-tokenizer's name means; returns whether the family puts bos first when the file doesn't
+// say.
 StatusOr<bool> ApplyPre(const GgufVocabulary& vocabulary, BpeSpec* spec) {
   const std::string& pre = vocabulary.pre;
   if (pre == "smollm") {
@@ -40,14 +41,16 @@ StatusOr<bool> ApplyPre(const GgufVocabulary& vocabulary, BpeSpec* spec) {
     spec->steps = {PatternStep(KnownPattern::kLlama3)};
     return true;
   }
-  return InvalidError(vocabulary.where, ": tokenizer.ggml.pre is '", pre,
-                      "'; smollm, gpt-2, qwen2, deepseek-r1-qwen and llama-bpe are supported. Use the model's Hugging "
-                      "Face folder, whose tokenizer.json describes its pre-tokenizer");
+  return InvalidError(
+      vocabulary.where, ": tokenizer.ggml.pre is '", pre,
+      "'; smollm, gpt-2, qwen2, deepseek-r1-qwen and llama-bpe are supported. Use the model's Hugging "
+      "Face folder, whose tokenizer.json describes its pre-tokenizer");
 }
 
 Status ReadMerges(const GgufVocabulary& vocabulary, BpeSpec* spec) {
   if (vocabulary.merges.empty()) {
-    return InvalidError(vocabulary.where, ": tokenizer.ggml.merges is absent or empty; byte-level BPE needs it");
+    return InvalidError(vocabulary.where,
+                        ": tokenizer.ggml.merges is absent or empty; byte-level BPE needs it");
   }
   std::unordered_map<std::string_view, int32_t> ids;
   for (size_t i = 0; i < spec->tokens.size(); ++i) ids.emplace(spec->tokens[i], static_cast<int32_t>(i));
@@ -56,7 +59,8 @@ Status ReadMerges(const GgufVocabulary& vocabulary, BpeSpec* spec) {
     const std::string_view merge = vocabulary.merges[i];
     const size_t space = merge.find(' ');
     if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos) {
-      return InvalidError(vocabulary.where, ": tokenizer.ggml.merges[", i, "] is '", merge, "'; expected 'left right'");
+      return InvalidError(vocabulary.where, ": tokenizer.ggml.merges[", i, "] is '", merge,
+                          "'; expected 'left right'");
     }
     const auto left = ids.find(merge.substr(0, space)), right = ids.find(merge.substr(space + 1));
     if (left == ids.end() || right == ids.end()) {
@@ -71,8 +75,8 @@ Status ReadMerges(const GgufVocabulary& vocabulary, BpeSpec* spec) {
 Status AddEnd(const GgufVocabulary& vocabulary, const char* name, std::optional<int32_t> id, size_t size,
               std::vector<int32_t>* out) {
   if (!id || *id < 0 || static_cast<size_t>(*id) >= size) {
-    return InvalidError(vocabulary.where, ": tokenizer.ggml.add_", name, "_token is set, but tokenizer.ggml.", name,
-                        "_token_id is ", id ? Cat(*id, ", which is no token") : std::string("absent"));
+    return InvalidError(vocabulary.where, ": tokenizer.ggml.add_", name, "_token is set, but tokenizer.ggml.",
+                        name, "_token_id is ", id ? Cat(*id, ", which is no token") : std::string("absent"));
   }
   out->push_back(*id);
   return OkStatus();
@@ -83,7 +87,8 @@ Status AddEnd(const GgufVocabulary& vocabulary, const char* name, std::optional<
 StatusOr<std::shared_ptr<Tokenizer>> BpeFromGguf(const GgufVocabulary& vocabulary) {
   const std::string& where = vocabulary.where;
   if (vocabulary.model != "gpt2") {
-    return InvalidError(where, ": tokenizer.ggml.model is '", vocabulary.model, "'; gpt2 (byte-level BPE) is supported");
+    return InvalidError(where, ": tokenizer.ggml.model is '", vocabulary.model,
+                        "'; gpt2 (byte-level BPE) is supported");
   }
   if (vocabulary.tokens.empty()) return InvalidError(where, ": tokenizer.ggml.tokens is absent or empty");
   const std::vector<int32_t>& types = vocabulary.types;

@@ -1,8 +1,7 @@
 #include "core/text/json_steps.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/text/scanner.h"
 
@@ -14,12 +13,14 @@ using Json = nlohmann::json;
 constexpr int kMaxDepth = 8;  // of Sequences within Sequences
 
 std::string TypeOf(const Json& part) {
-  if (part.is_object() && part.contains("type") && part["type"].is_string()) return part["type"].get<std::string>();
+  if (part.is_object() && part.contains("type") && part["type"].is_string())
+    return part["type"].get<std::string>();
   return part.dump().substr(0, 60);
 }
 
 // The parts of a Sequence, flattened; a part that is none stands alone.
-Status Flatten(const Json& part, const char* list_key, const std::string& here, int depth, std::vector<const Json*>* out) {
+Status Flatten(const Json& part, const char* list_key, const std::string& here, int depth,
+               std::vector<const Json*>* out) {
   if (part.is_null()) return OkStatus();
   if (TypeOf(part) != "Sequence") {
     out->push_back(&part);
@@ -27,9 +28,11 @@ Status Flatten(const Json& part, const char* list_key, const std::string& here, 
   }
   if (depth == kMaxDepth) return InvalidError(here, ": Sequences nest deeper than ", kMaxDepth);
   const auto list = part.find(list_key);
-  if (list == part.end() || !list->is_array()) return InvalidError(here, ": Sequence has no list \"", list_key, "\"");
+  if (list == part.end() || !list->is_array())
+    return InvalidError(here, ": Sequence has no list \"", list_key, "\"");
   for (size_t i = 0; i < list->size(); ++i) {
-    VOLERY_RETURN_IF_ERROR(Flatten((*list)[i], list_key, Cat(here, ".", list_key, "[", i, "]"), depth + 1, out));
+    VOLERY_RETURN_IF_ERROR(
+        Flatten((*list)[i], list_key, Cat(here, ".", list_key, "[", i, "]"), depth + 1, out));
   }
   return OkStatus();
 }
@@ -46,7 +49,8 @@ std::string EscapeLiteral(const std::string& text) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80 && !(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z')) out += '\\';
+    if (byte < 0x80 && !(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z'))
+      out += '\\';
     out += c;
   }
   return out;
@@ -61,12 +65,14 @@ std::string Lower(std::string text) {
 StatusOr<SplitStep> ReadSplit(const Json& part, const std::string& here) {
   const auto pattern = part.find("pattern");
   std::string regex;
-  if (pattern != part.end() && pattern->is_object() && pattern->size() == 1 && pattern->begin()->is_string()) {
+  if (pattern != part.end() && pattern->is_object() && pattern->size() == 1 &&
+      pattern->begin()->is_string()) {
     const auto text = pattern->begin()->get<std::string>();
     if (pattern->begin().key() == "Regex") regex = text;
     if (pattern->begin().key() == "String") regex = EscapeLiteral(text);
   }
-  if (regex.empty()) return InvalidError(here, ": Split has no pattern {\"Regex\": ...} or {\"String\": ...}");
+  if (regex.empty())
+    return InvalidError(here, ": Split has no pattern {\"Regex\": ...} or {\"String\": ...}");
   const std::string behavior = Lower(part.value("behavior", std::string("isolated")));
   VOLERY_ASSIGN_OR_RETURN(const bool invert, ReadFlag(part, "invert", false, here));
   SplitStep step;
@@ -103,22 +109,24 @@ Status ReadByteLevel(const Json& part, const std::string& here, std::vector<Spli
 }
 
 // Adds the ids of one template's entry; `seen` is whether the text itself was passed.
-Status ReadTemplateEntry(const Json& entry, const Json& specials, const std::string& here, int32_t size, bool* seen,
-                         std::vector<int32_t>* prefix, std::vector<int32_t>* suffix) {
+Status ReadTemplateEntry(const Json& entry, const Json& specials, const std::string& here, int32_t size,
+                         bool* seen, std::vector<int32_t>* prefix, std::vector<int32_t>* suffix) {
   if (entry.is_object() && entry.contains("Sequence")) {
     if (*seen) return InvalidError(here, ": the text stands more than once in \"single\"");
     *seen = true;
     return OkStatus();
   }
   if (!entry.is_object() || !entry.contains("SpecialToken")) {
-    return InvalidError(here, ": entry ", entry.dump().substr(0, 80), " is neither Sequence nor SpecialToken");
+    return InvalidError(here, ": entry ", entry.dump().substr(0, 80),
+                        " is neither Sequence nor SpecialToken");
   }
   const auto name = entry["SpecialToken"].at("id").get<std::string>();
   const auto special = specials.find(name);
   if (special == specials.end()) return InvalidError(here, ": '", name, "' is not in special_tokens");
   for (const Json& id : special->at("ids")) {
     const auto value = id.get<int64_t>();
-    if (value < 0 || value >= size) return InvalidError(here, ": '", name, "' has id ", value, ", which is no token");
+    if (value < 0 || value >= size)
+      return InvalidError(here, ": '", name, "' has id ", value, ", which is no token");
     (*seen ? suffix : prefix)->push_back(static_cast<int32_t>(value));
   }
   return OkStatus();
@@ -126,13 +134,14 @@ Status ReadTemplateEntry(const Json& entry, const Json& specials, const std::str
 
 Status ReadTemplate(const Json& part, const std::string& here, BpeSpec* spec) {
   const auto single = part.find("single");
-  if (single == part.end() || !single->is_array()) return InvalidError(here, ": TemplateProcessing has no list \"single\"");
+  if (single == part.end() || !single->is_array())
+    return InvalidError(here, ": TemplateProcessing has no list \"single\"");
   const Json specials = part.value("special_tokens", Json::object());
   bool seen = false;
   std::vector<int32_t> prefix, suffix;
   for (const Json& entry : *single) {
-    VOLERY_RETURN_IF_ERROR(ReadTemplateEntry(entry, specials, here, static_cast<int32_t>(spec->tokens.size()), &seen,
-                                             &prefix, &suffix));
+    VOLERY_RETURN_IF_ERROR(ReadTemplateEntry(entry, specials, here, static_cast<int32_t>(spec->tokens.size()),
+                                             &seen, &prefix, &suffix));
   }
   if (!seen) return InvalidError(here, ": \"single\" has no Sequence, so the text would vanish");
   spec->prefix.insert(spec->prefix.begin(), prefix.begin(), prefix.end());
@@ -145,7 +154,8 @@ Status ReadTemplate(const Json& part, const std::string& here, BpeSpec* spec) {
 StatusOr<bool> ReadFlag(const Json& object, const char* name, bool fallback, const std::string& here) {
   const auto value = object.find(name);
   if (value == object.end() || value->is_null()) return fallback;
-  if (!value->is_boolean()) return InvalidError(here, ": ", name, " is ", value->dump().substr(0, 60), "; expected true or false");
+  if (!value->is_boolean())
+    return InvalidError(here, ": ", name, " is ", value->dump().substr(0, 60), "; expected true or false");
   return value->get<bool>();
 }
 
@@ -205,7 +215,8 @@ StatusOr<DecoderKind> ReadDecoder(const Json& root, const std::string& where) {
   VOLERY_ASSIGN_OR_RETURN(const auto parts, PartsOf(root, "decoder", "decoders", where));
   if (parts.size() == 1 && TypeOf(*parts[0]) == "ByteLevel") return DecoderKind::kByteLevel;
   if (parts.size() == 1 && TypeOf(*parts[0]) == "Fuse") return DecoderKind::kFuse;
-  return InvalidError(where, ": decoder ", parts.empty() ? "null" : TypeOf(*parts[0]), " is not supported; ByteLevel is");
+  return InvalidError(where, ": decoder ", parts.empty() ? "null" : TypeOf(*parts[0]),
+                      " is not supported; ByteLevel is");
 }
 
 }  // namespace volery::text

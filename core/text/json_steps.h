@@ -1,9 +1,9 @@
 #pragma once
-// The processing parts of a tokenizer.json (normaliser, pre-tokenizer, post-processor, decoder) into plain structs.
-// Parts that can't be honoured are refused by name. Internal to text/; may throw nlohmann::json::exception.
+// The processing parts of a tokenizer.json (normaliser, pre-tokenizer, post-processor, decoder) into plain
+// structs. Parts that can't be honoured are refused by name. Internal to text/; may throw
+// nlohmann::json::exception.
 
 #include <nlohmann/json_fwd.hpp>
-
 #include <string>
 #include <vector>
 
@@ -15,7 +15,8 @@ namespace volery::text {
 enum class DecoderKind { kByteLevel, kFuse };
 
 // `object[name]`, or `fallback` where it is absent or null.
-StatusOr<bool> ReadFlag(const nlohmann::json& object, const char* name, bool fallback, const std::string& here);
+StatusOr<bool> ReadFlag(const nlohmann::json& object, const char* name, bool fallback,
+                        const std::string& here);
 
 StatusOr<bool> ReadNormalizer(const nlohmann::json& root, const std::string& where);  // true: NFC
 StatusOr<std::vector<SplitStep>> ReadPreTokenizer(const nlohmann::json& root, const std::string& where);

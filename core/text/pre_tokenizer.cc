@@ -43,7 +43,8 @@ void SplitKnown(std::string_view text, Pieces::Range range, KnownPattern pattern
   }
 }
 
-void SplitRegex(std::string_view text, Pieces::Range range, const RegexSplitter& regex, bool drop_gaps, Ranges* out) {
+void SplitRegex(std::string_view text, Pieces::Range range, const RegexSplitter& regex, bool drop_gaps,
+                Ranges* out) {
   regex.Split(text.substr(range.begin, range.end - range.begin), [&](size_t begin, size_t end, bool matched) {
     if (matched || !drop_gaps) Append(range.begin + begin, range.begin + end, out);
   });
@@ -91,8 +92,10 @@ void PreTokenizer::Split(std::string_view text, Pieces* pieces) const {
     }
     pieces->scratch.clear();
     for (const Pieces::Range& range : pieces->ranges) {
-      if (step.kind == SplitStep::Kind::kDigits) SplitDigits(pieces->text, range, step.runs, &pieces->scratch);
-      if (step.kind == SplitStep::Kind::kPattern) SplitKnown(pieces->text, range, step.pattern, &pieces->scratch);
+      if (step.kind == SplitStep::Kind::kDigits)
+        SplitDigits(pieces->text, range, step.runs, &pieces->scratch);
+      if (step.kind == SplitStep::Kind::kPattern)
+        SplitKnown(pieces->text, range, step.pattern, &pieces->scratch);
       if (step.kind == SplitStep::Kind::kRegex) {
         SplitRegex(pieces->text, range, *regexes_[i], step.drop_gaps, &pieces->scratch);
       }

@@ -1,6 +1,6 @@
 #pragma once
-// The pre-tokenizer: cuts a text into the pieces that BPE merges within. A list of steps, each applied to every piece of
-// the step before, as Hugging Face's Sequence does. Immutable; thread-safe.
+// The pre-tokenizer: cuts a text into the pieces that BPE merges within. A list of steps, each applied to
+// every piece of the step before, as Hugging Face's Sequence does. Immutable; thread-safe.
 
 #include <cstdint>
 #include <memory>

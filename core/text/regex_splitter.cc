@@ -44,7 +44,8 @@ struct Scratch {
   pcre2_match_data* data = nullptr;
   pcre2_match_context* context = nullptr;
   explicit Scratch(const pcre2_code* code)
-      : data(pcre2_match_data_create_from_pattern(code, nullptr)), context(pcre2_match_context_create(nullptr)) {
+      : data(pcre2_match_data_create_from_pattern(code, nullptr)),
+        context(pcre2_match_context_create(nullptr)) {
     VOLERY_CHECK(data != nullptr && context != nullptr);
     pcre2_set_match_limit(context, std::numeric_limits<uint32_t>::max());
   }
@@ -60,19 +61,22 @@ StatusOr<std::shared_ptr<const RegexSplitter>> RegexSplitter::Compile(const std:
   const std::string spelled = SpellOutWhiteSpace(regex);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelled.data()), spelled.size(), PCRE2_UTF | PCRE2_UCP,
-                                   &error, &offset, nullptr);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelled.data()), spelled.size(),
+                                   PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
   if (code == nullptr) {
     PCRE2_UCHAR reason[256] = {};
     pcre2_get_error_message(error, reason, sizeof reason);
-    return InvalidError("regular expression '", regex, "' is not understood: ", reinterpret_cast<const char*>(reason),
-                        " (at offset ", offset, " of ", spelled, ")");
+    return InvalidError("regular expression '", regex,
+                        "' is not understood: ", reinterpret_cast<const char*>(reason), " (at offset ",
+                        offset, " of ", spelled, ")");
   }
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it matching is slower, not different
   return std::shared_ptr<const RegexSplitter>(new RegexSplitter(regex, code));
 }
 
-RegexSplitter::~RegexSplitter() { pcre2_code_free(static_cast<pcre2_code*>(code_)); }
+RegexSplitter::~RegexSplitter() {
+  pcre2_code_free(static_cast<pcre2_code*>(code_));
+}
 
 void RegexSplitter::Split(std::string_view text, const Visit& visit) const {
   const auto* code = static_cast<const pcre2_code*>(code_);
@@ -80,15 +84,16 @@ void RegexSplitter::Split(std::string_view text, const Visit& visit) const {
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   size_t done = 0, at = 0;
   while (at <= text.size()) {
-    int count = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, scratch.data, scratch.context);
+    int count =
+        pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, scratch.data, scratch.context);
     if (count == PCRE2_ERROR_JIT_STACKLIMIT) {
       count = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch.data,
                           scratch.context);
     }
     if (count < 0) {
       if (count != PCRE2_ERROR_NOMATCH) {
-        base::LogError("tokenizer: splitting by '", regex_, "' gave up (PCRE2 error ", count, ") at byte ", at, " of ",
-                       text.size(), "; the rest is one piece");
+        base::LogError("tokenizer: splitting by '", regex_, "' gave up (PCRE2 error ", count, ") at byte ",
+                       at, " of ", text.size(), "; the rest is one piece");
       }
       break;
     }

@@ -1,7 +1,7 @@
 #pragma once
-// Splitting by a regular expression that no hand-written scanner knows, with PCRE2 (UTF, Unicode properties). The white
-// space escape means what Oniguruma means by it (Unicode White_Space), as Hugging Face tokenizers has it.
-// Immutable after Compile; thread-safe.
+// Splitting by a regular expression that no hand-written scanner knows, with PCRE2 (UTF, Unicode properties).
+// The white space escape means what Oniguruma means by it (Unicode White_Space), as Hugging Face tokenizers
+// has it. Immutable after Compile; thread-safe.
 
 #include <cstddef>
 #include <functional>
@@ -22,8 +22,8 @@ class RegexSplitter {
   RegexSplitter& operator=(const RegexSplitter&) = delete;
 
   const std::string& regex() const { return regex_; }
-  // Calls `visit(begin, end, matched)` for matches and for what lies between them, in order, none of them empty.
-  // `text` must be valid UTF-8. Time is that of a backtracking engine: it depends on the expression.
+  // Calls `visit(begin, end, matched)` for matches and for what lies between them, in order, none of them
+  // empty. `text` must be valid UTF-8. Time is that of a backtracking engine: it depends on the expression.
   using Visit = std::function<void(size_t begin, size_t end, bool matched)>;
   void Split(std::string_view text, const Visit& visit) const;
 

@@ -93,8 +93,8 @@ class Scanner {
     return 0;
   }
 
-  // A run of white space: up to its last newline; else all of it at the end of the text; else all but its last
-  // character, which joins what follows; a single character stands alone.
+  // A run of white space: up to its last newline; else all of it at the end of the text; else all but its
+  // last character, which joins what follows; a single character stands alone.
   template <bool stop_at_newline>
   size_t WhiteSpace(size_t begin) const {
     size_t at = begin, last_start = begin, after_newline = 0;

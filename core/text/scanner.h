@@ -1,6 +1,7 @@
 #pragma once
-// The splitting patterns of the families that we know, scanned by hand: one pass, no regular expression engine.
-// Text must be valid UTF-8. Linear in the text: white space is read at most three times, everything else once.
+// The splitting patterns of the families that we know, scanned by hand: one pass, no regular expression
+// engine. Text must be valid UTF-8. Linear in the text: white space is read at most three times, everything
+// else once.
 
 #include <cstddef>
 #include <optional>
@@ -17,7 +18,8 @@ enum class KnownPattern {
 
 // The pattern that a tokenizer.json spells with this regular expression, if it is one of the known.
 std::optional<KnownPattern> RecognisePattern(const std::string& regex);
-// A regular expression that means the pattern, for tokenizer.json files that we write. GPT-2's is ByteLevel's own.
+// A regular expression that means the pattern, for tokenizer.json files that we write. GPT-2's is ByteLevel's
+// own.
 const char* PatternRegex(KnownPattern pattern);
 
 // End of the piece that starts at `begin` (< text.size()). Every character belongs to some piece.

@@ -42,9 +42,12 @@ class CharacterTokens : public Tokenizer {
   }
   int32_t size() const override { return static_cast<int32_t>(spec_.tokens.size()); }
   std::string_view TokenBytes(int32_t id) const override { return Content(id); }
-  bool IsSpecial(int32_t id) const override { return id >= 0 && id < size() && special_[static_cast<size_t>(id)]; }
+  bool IsSpecial(int32_t id) const override {
+    return id >= 0 && id < size() && special_[static_cast<size_t>(id)];
+  }
   std::string_view Content(int32_t id) const override {
-    return id >= 0 && id < size() ? std::string_view(spec_.tokens[static_cast<size_t>(id)]) : std::string_view();
+    return id >= 0 && id < size() ? std::string_view(spec_.tokens[static_cast<size_t>(id)])
+                                  : std::string_view();
   }
   std::optional<int32_t> IdOf(std::string_view content) const override {
     const auto found = ids_.find(std::string(content));
@@ -86,7 +89,8 @@ void AddSpecial(const char* content, bool in_model, BpeSpec* spec) {
 std::shared_ptr<Tokenizer> BytesTokenizer() {
   BpeSpec spec;
   spec.where = "bytes tokenizer";
-  for (int byte = 0; byte < 256; ++byte) spec.tokens.push_back(SpellBytes(std::string(1, static_cast<char>(byte))));
+  for (int byte = 0; byte < 256; ++byte)
+    spec.tokens.push_back(SpellBytes(std::string(1, static_cast<char>(byte))));
   spec.in_model.assign(256, true);
   for (const char* content : {kBosContent, kEosContent, kPadContent}) AddSpecial(content, false, &spec);
   StatusOr<std::shared_ptr<Tokenizer>> made = BpeTokenizer::Make(std::move(spec));
@@ -95,7 +99,8 @@ std::shared_ptr<Tokenizer> BytesTokenizer() {
 }
 
 StatusOr<std::shared_ptr<Tokenizer>> CharactersTokenizer(const std::string& alphabet) {
-  if (alphabet.empty()) return InvalidError("characters tokenizer: the alphabet is empty; list the characters it has");
+  if (alphabet.empty())
+    return InvalidError("characters tokenizer: the alphabet is empty; list the characters it has");
   if (!IsValidUtf8(alphabet)) return InvalidError("characters tokenizer: the alphabet is not UTF-8");
   BpeSpec spec;
   spec.where = "characters tokenizer";
@@ -104,14 +109,15 @@ StatusOr<std::shared_ptr<Tokenizer>> CharactersTokenizer(const std::string& alph
     const std::string character = alphabet.substr(at, CodePointAt(alphabet, at).length);
     const auto [earlier, fresh] = seen.emplace(character, at);
     if (!fresh) {
-      return InvalidError("characters tokenizer: the alphabet names '", character, "' twice, at bytes ", earlier->second,
-                          " and ", at, "; name each character once");
+      return InvalidError("characters tokenizer: the alphabet names '", character, "' twice, at bytes ",
+                          earlier->second, " and ", at, "; name each character once");
     }
     spec.tokens.push_back(character);
     spec.in_model.push_back(true);
     at += character.size();
   }
-  for (const char* content : {kBosContent, kEosContent, kPadContent, kUnkContent}) AddSpecial(content, true, &spec);
+  for (const char* content : {kBosContent, kEosContent, kPadContent, kUnkContent})
+    AddSpecial(content, true, &spec);
   spec.unknown = static_cast<int32_t>(spec.tokens.size()) - 1;
   return std::make_shared<CharacterTokens>(std::move(spec));
 }

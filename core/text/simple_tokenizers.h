@@ -1,6 +1,7 @@
 #pragma once
 // Tokenizers for models from scratch. Both end in the special tokens below and know no merges; both write a
-// tokenizer.json that Hugging Face tokenizers loads to the same ids, and that BpeFromTokenizerJson reads back.
+// tokenizer.json that Hugging Face tokenizers loads to the same ids, and that BpeFromTokenizerJson reads
+// back.
 //
 //   bytes:       id b = byte b; 256 <|bos|>, 257 <|eos|>, 258 <|pad|>; size 259
 //   characters:  id i = i-th character of the alphabet (n of them); n <|bos|>, n+1 <|eos|>, n+2 <|pad|>,
@@ -24,7 +25,8 @@ std::shared_ptr<Tokenizer> BytesTokenizer();
 // `alphabet`: UTF-8. InvalidArgument when it is empty, no UTF-8, or names a character twice.
 StatusOr<std::shared_ptr<Tokenizer>> CharactersTokenizer(const std::string& alphabet);
 
-// A characters tokenizer from a parsed tokenizer.json whose decoder is Fuse; refuses what such a file can't have.
+// A characters tokenizer from a parsed tokenizer.json whose decoder is Fuse; refuses what such a file can't
+// have.
 StatusOr<std::shared_ptr<Tokenizer>> CharactersFromSpec(BpeSpec spec, bool no_pre_tokenizer);
 
 }  // namespace volery::text

@@ -1,6 +1,7 @@
 #pragma once
-// Text of a growing list of ids: each Push returns what is new and certain; bytes of a character that isn't complete yet
-// are held back. All that Push and Finish return, joined, equals Tokenizer::Decode of all ids. One thread.
+// Text of a growing list of ids: each Push returns what is new and certain; bytes of a character that isn't
+// complete yet are held back. All that Push and Finish return, joined, equals Tokenizer::Decode of all ids.
+// One thread.
 
 #include <cstdint>
 #include <memory>

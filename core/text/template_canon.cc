@@ -9,7 +9,9 @@ namespace {
 
 constexpr char kBlank[] = " \t\r\n\v\f";
 
-bool IsNameCharacter(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+bool IsNameCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
 
 void ReplaceAll(std::string_view from, std::string_view to, std::string* text) {
   for (size_t at = text->find(from); at != std::string::npos; at = text->find(from, at + to.size())) {
@@ -102,8 +104,8 @@ size_t FindClose(std::string_view text, size_t at, std::string_view close, bool 
 }
 
 // Text between tags after white-space control. `after_block`: the tag before was a statement or comment.
-std::string TrimRaw(std::string_view raw, bool after_strip, bool after_block, bool at_start, bool before_strip,
-                    bool before_block) {
+std::string TrimRaw(std::string_view raw, bool after_strip, bool after_block, bool at_start,
+                    bool before_strip, bool before_block) {
   size_t begin = 0, end = raw.size();
   if (before_block && !before_strip) {
     const size_t last = raw.find_last_not_of(" \t");
@@ -135,7 +137,8 @@ Tag ReadTag(std::string_view text, size_t at) {
   Tag tag;
   size_t open = at;
   const auto opens = [&](size_t i) {
-    return text[i] == '{' && i + 1 < text.size() && (text[i + 1] == '{' || text[i + 1] == '%' || text[i + 1] == '#');
+    return text[i] == '{' && i + 1 < text.size() &&
+           (text[i + 1] == '{' || text[i + 1] == '%' || text[i + 1] == '#');
   };
   while (open < text.size() && !opens(open)) ++open;
   tag.raw = text.substr(at, open - at);
@@ -166,7 +169,8 @@ std::string CanonicalTemplate(const std::string& jinja_text) {
   for (size_t at = 0; at < text.size();) {
     const Tag tag = ReadTag(text, at);
     const bool before_block = (tag.kind == '%' || tag.kind == '#') && !tag.plus_before;
-    const std::string raw = TrimRaw(tag.raw, after_strip, after_block, at == 0, tag.strip_before, before_block);
+    const std::string raw =
+        TrimRaw(tag.raw, after_strip, after_block, at == 0, tag.strip_before, before_block);
     if (!raw.empty()) out += "{{" + Quote(raw) + "}}";
     if (tag.kind == '{') out += "{{" + CanonicalCode(tag.code) + "}}";
     if (tag.kind == '%') out += "{%" + CanonicalCode(tag.code) + "%}";

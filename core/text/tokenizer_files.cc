@@ -1,23 +1,24 @@
 #include "core/text/tokenizer_files.h"
 
 #include <nlohmann/json.hpp>
-
 #include <utility>
 
 namespace volery::text {
 
-StatusOr<TokenizerFiles> MakeTokenizerFiles(const Tokenizer& tokenizer, const TokenizerFilesOptions& options) {
+StatusOr<TokenizerFiles> MakeTokenizerFiles(const Tokenizer& tokenizer,
+                                            const TokenizerFilesOptions& options) {
   nlohmann::ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                                    {"clean_up_tokenization_spaces", false},
                                    {"add_prefix_space", false}};
   const std::pair<const char*, std::optional<int32_t>> named[] = {{"bos_token", options.bos},
-                                                                   {"eos_token", options.eos},
-                                                                   {"unk_token", options.unk},
-                                                                   {"pad_token", options.pad}};
+                                                                  {"eos_token", options.eos},
+                                                                  {"unk_token", options.unk},
+                                                                  {"pad_token", options.pad}};
   for (const auto& [name, id] : named) {
     if (!id) continue;
     const std::string_view content = tokenizer.Content(*id);
-    if (content.empty()) return InvalidError("export of the tokenizer: ", name, " has id ", *id, ", which is no token");
+    if (content.empty())
+      return InvalidError("export of the tokenizer: ", name, " has id ", *id, ", which is no token");
     config[name] = content;
   }
   if (options.max_length > 0) config["model_max_length"] = options.max_length;

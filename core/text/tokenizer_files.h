@@ -1,6 +1,6 @@
 #pragma once
-// The tokenizer's part of a Hugging Face model folder, from which AutoTokenizer.from_pretrained gives the same ids.
-// For tokenizers read from a tokenizer.json the original files are better: copy them byte for byte.
+// The tokenizer's part of a Hugging Face model folder, from which AutoTokenizer.from_pretrained gives the
+// same ids. For tokenizers read from a tokenizer.json the original files are better: copy them byte for byte.
 
 #include <cstdint>
 #include <map>
@@ -20,8 +20,8 @@ struct TokenizerFilesOptions {
   int64_t max_length = 0;                     // the model's context; 0: left out
 };
 
-// tokenizer.json, tokenizer_config.json and, with a template, chat_template.jinja. InvalidArgument when an id has no
-// token.
+// tokenizer.json, tokenizer_config.json and, with a template, chat_template.jinja. InvalidArgument when an id
+// has no token.
 StatusOr<TokenizerFiles> MakeTokenizerFiles(const Tokenizer& tokenizer, const TokenizerFilesOptions& options);
 
 }  // namespace volery::text

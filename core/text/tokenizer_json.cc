@@ -1,7 +1,6 @@
 #include "core/text/tokenizer_json.h"
 
 #include <nlohmann/json.hpp>
-
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -24,7 +23,8 @@ struct Vocabulary {
   std::unordered_map<std::string, int32_t> ids;
 };
 
-Status Place(const std::string& where, const std::string& content, int64_t id, bool in_model, Vocabulary* out) {
+Status Place(const std::string& where, const std::string& content, int64_t id, bool in_model,
+             Vocabulary* out) {
   if (id < 0 || id >= kMaxId) {
     return InvalidError(where, ": token '", content, "' has id ", id, "; ids run from 0 to ", kMaxId - 1);
   }
@@ -34,7 +34,8 @@ Status Place(const std::string& where, const std::string& content, int64_t id, b
     out->in_model.resize(index + 1, false);
   }
   if (out->tokens[index]) {
-    return InvalidError(where, ": id ", id, " belongs to both '", *out->tokens[index], "' and '", content, "'");
+    return InvalidError(where, ": id ", id, " belongs to both '", *out->tokens[index], "' and '", content,
+                        "'");
   }
   out->tokens[index] = content;
   out->in_model[index] = in_model;
@@ -58,17 +59,20 @@ Status ReadModelVocabulary(const Json& model, const std::string& where, Vocabula
   return OkStatus();
 }
 
-StatusOr<std::vector<AddedToken>> ReadAddedTokens(const Json& root, const std::string& where, Vocabulary* vocabulary) {
+StatusOr<std::vector<AddedToken>> ReadAddedTokens(const Json& root, const std::string& where,
+                                                  Vocabulary* vocabulary) {
   std::vector<AddedToken> out;
   const auto list = root.find("added_tokens");
   if (list == root.end() || list->is_null()) return out;
-  if (!list->is_array()) return InvalidError(where, ": added_tokens is ", list->type_name(), "; expected a list");
+  if (!list->is_array())
+    return InvalidError(where, ": added_tokens is ", list->type_name(), "; expected a list");
   for (size_t i = 0; i < list->size(); ++i) {
     const Json& entry = (*list)[i];
     const std::string here = Cat(where, ": added_tokens[", i, "]");
-    if (!entry.is_object() || !entry.contains("id") || !entry["id"].is_number_integer() || !entry.contains("content") ||
-        !entry["content"].is_string()) {
-      return InvalidError(here, " is ", entry.dump().substr(0, 80), "; expected {\"id\": integer, \"content\": string, ...}");
+    if (!entry.is_object() || !entry.contains("id") || !entry["id"].is_number_integer() ||
+        !entry.contains("content") || !entry["content"].is_string()) {
+      return InvalidError(here, " is ", entry.dump().substr(0, 80),
+                          "; expected {\"id\": integer, \"content\": string, ...}");
     }
     AddedToken token;
     const auto id = entry["id"].get<int64_t>();
@@ -111,8 +115,9 @@ StatusOr<std::pair<std::string, std::string>> ReadMerge(const Json& entry, const
 Status ReadMerges(const Json& model, const std::string& where, const Vocabulary& vocabulary, BpeSpec* spec) {
   const auto list = model.find("merges");
   if (list == model.end() || !list->is_array()) {
-    return InvalidError(where, ": model.merges is ", list == model.end() ? "missing" : list->type_name(),
-                        "; expected a list of pairs. Without merges a vocabulary can't be used: take the complete file");
+    return InvalidError(
+        where, ": model.merges is ", list == model.end() ? "missing" : list->type_name(),
+        "; expected a list of pairs. Without merges a vocabulary can't be used: take the complete file");
   }
   spec->merges.reserve(list->size());
   for (size_t i = 0; i < list->size(); ++i) {
@@ -141,15 +146,18 @@ Status CheckModelOptions(const Json& model, const std::string& where) {
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const auto value = model.find(name);
     if (value != model.end() && !value->is_null() && *value != "") {
-      return InvalidError(where, ": model.", name, " is ", value->dump(), "; not supported (byte-level BPE has none)");
+      return InvalidError(where, ": model.", name, " is ", value->dump(),
+                          "; not supported (byte-level BPE has none)");
     }
   }
   const auto dropout = model.find("dropout");
   if (dropout != model.end() && !dropout->is_null() && *dropout != 0) {
     return InvalidError(where, ": model.dropout is ", dropout->dump(), "; not supported, set it to null");
   }
-  VOLERY_ASSIGN_OR_RETURN(const bool byte_fallback, ReadFlag(model, "byte_fallback", false, Cat(where, ": model")));
-  if (byte_fallback) return InvalidError(where, ": model.byte_fallback is true; not supported (byte-level BPE has none)");
+  VOLERY_ASSIGN_OR_RETURN(const bool byte_fallback,
+                          ReadFlag(model, "byte_fallback", false, Cat(where, ": model")));
+  if (byte_fallback)
+    return InvalidError(where, ": model.byte_fallback is true; not supported (byte-level BPE has none)");
   return OkStatus();
 }
 
@@ -160,12 +168,14 @@ Status ReadModel(const Json& root, const std::string& where, Vocabulary* vocabul
   }
   VOLERY_RETURN_IF_ERROR(CheckModelOptions(*model, where));
   VOLERY_ASSIGN_OR_RETURN(spec->fuse_unknown, ReadFlag(*model, "fuse_unk", false, Cat(where, ": model")));
-  VOLERY_ASSIGN_OR_RETURN(spec->ignore_merges, ReadFlag(*model, "ignore_merges", false, Cat(where, ": model")));
+  VOLERY_ASSIGN_OR_RETURN(spec->ignore_merges,
+                          ReadFlag(*model, "ignore_merges", false, Cat(where, ": model")));
   VOLERY_RETURN_IF_ERROR(ReadModelVocabulary(*model, where, vocabulary));
   VOLERY_RETURN_IF_ERROR(ReadMerges(*model, where, *vocabulary, spec));
   const auto unknown = model->find("unk_token");
   if (unknown != model->end() && !unknown->is_null()) {
-    const auto found = unknown->is_string() ? vocabulary->ids.find(unknown->get<std::string>()) : vocabulary->ids.end();
+    const auto found =
+        unknown->is_string() ? vocabulary->ids.find(unknown->get<std::string>()) : vocabulary->ids.end();
     if (found == vocabulary->ids.end()) {
       return InvalidError(where, ": model.unk_token ", unknown->dump(), " is not in model.vocab");
     }
@@ -177,8 +187,8 @@ Status ReadModel(const Json& root, const std::string& where, Vocabulary* vocabul
 Status FillTokens(const std::string& where, Vocabulary vocabulary, BpeSpec* spec) {
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (!vocabulary.tokens[id]) {
-      return InvalidError(where, ": no token has id ", id, ", though ids run to ", vocabulary.tokens.size() - 1,
-                          "; ids must have no gaps");
+      return InvalidError(where, ": no token has id ", id, ", though ids run to ",
+                          vocabulary.tokens.size() - 1, "; ids must have no gaps");
     }
     spec->tokens.push_back(std::move(*vocabulary.tokens[id]));
   }
@@ -186,7 +196,9 @@ Status FillTokens(const std::string& where, Vocabulary vocabulary, BpeSpec* spec
   return OkStatus();
 }
 
-bool OneCharacter(const std::string& token) { return !token.empty() && CodePointAt(token, 0).length == token.size(); }
+bool OneCharacter(const std::string& token) {
+  return !token.empty() && CodePointAt(token, 0).length == token.size();
+}
 
 // Merges may only be missing where no token needs any.
 Status CheckMergesSuffice(const BpeSpec& spec) {
@@ -202,7 +214,8 @@ Status CheckMergesSuffice(const BpeSpec& spec) {
 }
 
 StatusOr<std::shared_ptr<Tokenizer>> FromJson(const Json& root, const std::string& where) {
-  if (!root.is_object()) return InvalidError(where, ": is ", root.type_name(), "; expected a tokenizer.json object");
+  if (!root.is_object())
+    return InvalidError(where, ": is ", root.type_name(), "; expected a tokenizer.json object");
   BpeSpec spec;
   spec.where = where;
   Vocabulary vocabulary;
@@ -213,14 +226,16 @@ StatusOr<std::shared_ptr<Tokenizer>> FromJson(const Json& root, const std::strin
   VOLERY_ASSIGN_OR_RETURN(spec.nfc, ReadNormalizer(root, where));
   VOLERY_RETURN_IF_ERROR(ReadPostProcessor(root, where, &spec));
   VOLERY_ASSIGN_OR_RETURN(const DecoderKind decoder, ReadDecoder(root, where));
-  if (decoder == DecoderKind::kFuse) return CharactersFromSpec(std::move(spec), root.value("pre_tokenizer", Json()).is_null());
+  if (decoder == DecoderKind::kFuse)
+    return CharactersFromSpec(std::move(spec), root.value("pre_tokenizer", Json()).is_null());
   VOLERY_ASSIGN_OR_RETURN(spec.steps, ReadPreTokenizer(root, where));
   return BpeTokenizer::Make(std::move(spec));
 }
 
 }  // namespace
 
-StatusOr<std::shared_ptr<Tokenizer>> BpeFromTokenizerJson(const std::string& json_text, const std::string& where) {
+StatusOr<std::shared_ptr<Tokenizer>> BpeFromTokenizerJson(const std::string& json_text,
+                                                          const std::string& where) {
   try {
     return FromJson(Json::parse(json_text), where);
   } catch (const Json::exception& error) {

@@ -10,7 +10,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json ByteLevelStep(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  return {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
 Json SplitStepJson(const std::string& regex, bool drop_gaps) {
@@ -36,7 +37,8 @@ Json PreTokenizerJson(const std::vector<SplitStep>& steps) {
         break;
       case SplitStep::Kind::kPattern:
         bytes_spelled = step.byte_level;
-        list.push_back(step.byte_level ? ByteLevelStep(true) : SplitStepJson(PatternRegex(step.pattern), false));
+        list.push_back(step.byte_level ? ByteLevelStep(true)
+                                       : SplitStepJson(PatternRegex(step.pattern), false));
         break;
     }
   }
@@ -64,7 +66,9 @@ Json PostProcessorJson(const BpeSpec& spec) {
     return {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", false}, {"use_regex", true}};
   }
   Json single = Json::array(), pair = Json::array(), specials = Json::object();
-  const auto sequence = [](const char* name, int type) { return Json{{"Sequence", {{"id", name}, {"type_id", type}}}}; };
+  const auto sequence = [](const char* name, int type) {
+    return Json{{"Sequence", {{"id", name}, {"type_id", type}}}};
+  };
   const auto add = [&](const std::vector<int32_t>& ids, int type, Json* list) {
     for (const int32_t id : ids) {
       const std::string& content = spec.tokens[static_cast<size_t>(id)];
@@ -115,18 +119,22 @@ struct Parts {
 };
 
 std::string Assemble(const Parts& parts) {
-  return Cat("{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":", parts.added.dump(),
-             ",\"normalizer\":", parts.normalizer.dump(), ",\"pre_tokenizer\":", parts.pre_tokenizer.dump(),
-             ",\"post_processor\":", parts.post_processor.dump(), ",\"decoder\":", parts.decoder.dump(),
-             ",\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":", parts.unknown.dump(),
-             ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":",
-             parts.fuse_unknown ? "true" : "false", ",\"byte_fallback\":false,\"ignore_merges\":",
-             parts.ignore_merges ? "true" : "false", ",\"vocab\":", parts.vocabulary, ",\"merges\":", parts.merges, "}}");
+  return Cat(
+      "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":", parts.added.dump(),
+      ",\"normalizer\":", parts.normalizer.dump(), ",\"pre_tokenizer\":", parts.pre_tokenizer.dump(),
+      ",\"post_processor\":", parts.post_processor.dump(), ",\"decoder\":", parts.decoder.dump(),
+      ",\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":", parts.unknown.dump(),
+      ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":",
+      parts.fuse_unknown ? "true" : "false",
+      ",\"byte_fallback\":false,\"ignore_merges\":", parts.ignore_merges ? "true" : "false",
+      ",\"vocab\":", parts.vocabulary, ",\"merges\":", parts.merges, "}}");
 }
 
 }  // namespace
 
-std::string JsonQuote(const std::string& text) { return Json(text).dump(); }
+std::string JsonQuote(const std::string& text) {
+  return Json(text).dump();
+}
 
 std::string WriteTokenizerJson(const BpeSpec& spec) {
   Parts parts;
@@ -134,7 +142,8 @@ std::string WriteTokenizerJson(const BpeSpec& spec) {
   if (spec.nfc) parts.normalizer = {{"type", "NFC"}};
   parts.pre_tokenizer = PreTokenizerJson(spec.steps);
   parts.post_processor = PostProcessorJson(spec);
-  parts.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  parts.decoder = {
+      {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
   if (spec.unknown) parts.unknown = spec.tokens[static_cast<size_t>(*spec.unknown)];
   parts.fuse_unknown = spec.fuse_unknown;
   parts.ignore_merges = spec.ignore_merges;

@@ -31,11 +31,12 @@ constexpr Range kNewNumbers[] = {
 };
 // Numbers of Unicode 17.
 constexpr Range kNewerNumeric[] = {{0x11DE0, 0x11DE9}, {0x16FF4, 0x16FF6}};
-constexpr Range kSpaces[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
-                             {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}};
+constexpr Range kSpaces[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
+                             {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
+                             {0x205F, 0x205F}, {0x3000, 0x3000}};
 // Alphabetic symbols outside the letter categories, and the joiners.
-constexpr Range kOtherWord[] = {{0x200C, 0x200D},   {0x24B6, 0x24E9},   {0x1F130, 0x1F149},
-                                {0x1F150, 0x1F169}, {0x1F170, 0x1F189}};
+constexpr Range kOtherWord[] = {
+    {0x200C, 0x200D}, {0x24B6, 0x24E9}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}};
 
 template <size_t n>
 void Mark(const Range (&ranges)[n], uint8_t bits, std::vector<uint8_t>* table) {
@@ -93,11 +94,10 @@ std::string Compose(const std::string& text) {
   return out;
 }
 
-// True for code points that composition may change or that may change what stands before them: combining classes,
-// second halves of composed characters, and characters whose composed form is another one.
+// True for code points that composition may change or that may change what stands before them: combining
+// classes, second halves of composed characters, and characters whose composed form is another one.
 std::vector<bool> MakeNfcUnsafe() {
   std::vector<bool> unsafe(kCodePoints, false);
-  unsafe[0x11A7] = true;  // utf8proc and Hugging Face's normaliser both drop it after a Hangul syllable without final
   for (uint32_t c = 0x300; c < kCodePoints; ++c) {
     const auto code_point = static_cast<utf8proc_int32_t>(c);
     const utf8proc_property_t* property = utf8proc_get_property(code_point);
@@ -139,6 +139,17 @@ bool NeedsNfc(std::string_view text) {
   return false;
 }
 
-std::string Nfc(std::string_view text) { return Compose(std::string(text)); }
+std::string Nfc(std::string_view text) {
+  // utf8proc takes U+11A7 for a Hangul final and drops it. It composes with nothing, so the text may be cut
+  // there.
+  constexpr std::string_view kNoFinal = "\xE1\x86\xA7";
+  std::string out;
+  for (size_t at = text.find(kNoFinal); at != std::string_view::npos; at = text.find(kNoFinal)) {
+    out += Compose(std::string(text.substr(0, at)));
+    out += kNoFinal;
+    text.remove_prefix(at + kNoFinal.size());
+  }
+  return out + Compose(std::string(text));
+}
 
 }  // namespace volery::text

@@ -1,6 +1,7 @@
 #pragma once
-// Character classes (letter, number, white space) and NFC, by the Unicode version that Hugging Face tokenizers 0.23
-// uses (16; utf8proc's tables plus what was added since). Thread-safe; tables are built at first use.
+// Character classes (letter, number, white space) and NFC, by the Unicode version that Hugging Face
+// tokenizers 0.23 uses (16; utf8proc's tables plus what was added since). Thread-safe; tables are built at
+// first use.
 
 #include <cstdint>
 #include <string>
@@ -20,7 +21,8 @@ enum CharacterClass : uint8_t {
 // One byte of CharacterClass bits per code point, 0x110000 of them.
 const uint8_t* CharacterClasses();
 
-// Canonical composition of valid UTF-8. NeedsNfc is a fast check that may say true for text that is composed already.
+// Canonical composition of valid UTF-8. NeedsNfc is a fast check that may say true for text that is composed
+// already.
 bool NeedsNfc(std::string_view text);
 std::string Nfc(std::string_view text);
 

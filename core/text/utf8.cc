@@ -11,7 +11,8 @@ struct Sequence {
   bool cut;  // broken only because the bytes end here
 };
 
-// Reads one sequence of up to four bytes; the range of the second byte rules out overlong forms and surrogates.
+// Reads one sequence of up to four bytes; the range of the second byte rules out overlong forms and
+// surrogates.
 Sequence ReadSequence(const unsigned char* p, size_t left) {
   const unsigned char lead = p[0];
   if (lead < 0x80) return {1, true, false};

@@ -1,7 +1,7 @@
 #pragma once
 // UTF-8 as the tokenizers need it: walking valid text, checking it, replacing what is broken.
-// Broken bytes become U+FFFD, one for each maximal broken part (the Unicode standard's recommended practice, which
-// Rust and Python follow too). Thread-safe; no state.
+// Broken bytes become U+FFFD, one for each maximal broken part (the Unicode standard's recommended practice,
+// which Rust and Python follow too). Thread-safe; no state.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// tokenizer.json from anywhere: reading must end in a tokenizer or an error, and a tokenizer must encode, decode, and
-// survive being written and read again with the same ids.
+// tokenizer.json from anywhere: reading must end in a tokenizer or an error, and a tokenizer must encode,
+// decode, and survive being written and read again with the same ids.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size > 1 << 16) return 0;
   const std::string json(reinterpret_cast<const char*>(data), size);
   const auto made = BpeFromTokenizerJson(json, "fuzz");
-  // An expression of the file's own may take exponential time by design; reading it is fuzzed, running it is not.
+  // An expression of the file's own may take exponential time by design; reading it is fuzzed, running it is
+  // not.
   if (!made.ok() || json.find("Regex") != std::string::npos) return 0;
   const std::string text = "ab  12 x'S\n<|a|> \xC3\xA9\xCC\x81\xFF " + json.substr(0, 200);
   const std::vector<int32_t> ids = (*made)->Encode(text);

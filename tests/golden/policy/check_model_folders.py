@@ -13,7 +13,7 @@ import sys
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 
 def check(folder, recording):
@@ -33,7 +33,9 @@ def check(folder, recording):
         error = (logits - golden["logits"]).abs().max().item()
         if not error <= 1e-5:
             problems.append(f"logits differ by {error}")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # For model_type qwen2 this AutoTokenizer builds Qwen's own pipeline around any vocabulary, whatever tokenizer.json says.
+    tokenizer_class = PreTrainedTokenizerFast if config["model_type"] == "qwen2" else AutoTokenizer
+    tokenizer = tokenizer_class.from_pretrained(folder)
     for row in json.load(open(os.path.join(folder, "ids.json"))):
         ids = tokenizer(row["text"])["input_ids"]
         if ids != row["ids"]:

@@ -26,7 +26,8 @@ using test::FakeVersion;
 using testing::HasSubstr;
 
 struct Rig {
-  explicit Rig(EngineOptions options = {}, std::shared_ptr<FakeModel> own = std::make_shared<FakeModel>()) : model(std::move(own)) {
+  explicit Rig(EngineOptions options = {}, std::shared_ptr<FakeModel> own = std::make_shared<FakeModel>())
+      : model(std::move(own)) {
     StatusOr<std::unique_ptr<SlotEngine>> made = SlotEngine::Create(model, options);
     EXPECT_TRUE(made.ok()) << made.status();
     engine = std::move(made).value();
@@ -61,7 +62,8 @@ struct Rig {
   std::unique_ptr<SlotEngine> engine;
 };
 
-SampleRequest Request(int index, int samples, std::vector<int32_t> prompt, int32_t max_new, std::vector<int32_t> stops = {}) {
+SampleRequest Request(int index, int samples, std::vector<int32_t> prompt, int32_t max_new,
+                      std::vector<int32_t> stops = {}) {
   SampleRequest request;
   request.group = GroupId::Make(3, 0, index);
   request.samples = samples;
@@ -72,8 +74,10 @@ SampleRequest Request(int index, int samples, std::vector<int32_t> prompt, int32
   return request;
 }
 
-// What one sample must be, computed alone: reads everything with `version_at(position)` from the start for each token.
-std::vector<int32_t> Reference(const FakeModel& model, const SampleRequest& request, int32_t sample, const std::function<int64_t(int64_t)>& version_at) {
+// What one sample must be, computed alone: reads everything with `version_at(position)` from the start for
+// each token.
+std::vector<int32_t> Reference(const FakeModel& model, const SampleRequest& request, int32_t sample,
+                               const std::function<int64_t(int64_t)>& version_at) {
   std::vector<int32_t> tokens = request.prompt;
   for (int32_t n = 0; n < request.params.max_new_tokens; ++n) {
     const int64_t position = static_cast<int64_t>(tokens.size());
@@ -83,7 +87,9 @@ std::vector<int32_t> Reference(const FakeModel& model, const SampleRequest& requ
     const int64_t slot = state.Allocate(0);
     const native::Chunk chunk{slot, tokens, position - 1, 0};
     const at::Tensor logits = model.Logits(*weights, model.Advance(*weights, state, {&chunk, 1}));
-    const SampleRow row{logits.const_data_ptr<float>(), &request.params, {request.params.seed, request.group, sample, position}};
+    const SampleRow row{logits.const_data_ptr<float>(),
+                        &request.params,
+                        {request.params.seed, request.group, sample, position}};
     SampledToken token;
     SampleTokens({&row, 1}, model.info().vocabulary, {&token, 1});
     tokens.push_back(token.token);
@@ -94,7 +100,8 @@ std::vector<int32_t> Reference(const FakeModel& model, const SampleRequest& requ
 
 std::map<std::pair<uint64_t, int32_t>, Rollout> ByKey(const std::vector<FinishedSequence>& finished) {
   std::map<std::pair<uint64_t, int32_t>, Rollout> result;
-  for (const FinishedSequence& f : finished) EXPECT_TRUE(result.emplace(std::pair(f.rollout.group.bits, f.rollout.sample), f.rollout).second);
+  for (const FinishedSequence& f : finished)
+    EXPECT_TRUE(result.emplace(std::pair(f.rollout.group.bits, f.rollout.sample), f.rollout).second);
   return result;
 }
 
@@ -125,7 +132,8 @@ TEST(Engine, EqualsSamplingAloneForEveryBudgetAndChunkSize) {
           for (int32_t k = 0; k < request.samples; ++k) {
             const auto found = rollouts.find({request.group.bits, k});
             ASSERT_NE(found, rollouts.end());
-            ASSERT_EQ(found->second.Tokens(), Reference(*rig.model, request, k, [](int64_t) { return 0; })) << slots << " " << prefill;
+            ASSERT_EQ(found->second.Tokens(), Reference(*rig.model, request, k, [](int64_t) { return 0; }))
+                << slots << " " << prefill;
           }
         }
         EXPECT_LE(rig.model->log->most_slots, slots);
@@ -262,7 +270,8 @@ TEST(Engine, RereadReadsEverythingWithTheNewWeights) {
       EXPECT_EQ(span.versions[1].first, 2);
       EXPECT_EQ(span.versions[1].version, VersionId(4));
       EXPECT_EQ(span.versions[1].oldest_state, VersionId(4));
-      EXPECT_EQ(f.rollout.Tokens(), Reference(*rig.model, request, f.rollout.sample, [](int64_t position) { return position < 4 ? 0 : 4; }));
+      EXPECT_EQ(f.rollout.Tokens(), Reference(*rig.model, request, f.rollout.sample,
+                                              [](int64_t position) { return position < 4 ? 0 : 4; }));
     }
     EXPECT_EQ(rig.engine->stats().reread_tokens, 3 * 3);
   }
@@ -282,7 +291,8 @@ TEST(Engine, APromptReadWithOldWeightsIsReadAgainForLaterSamples) {
     EXPECT_EQ(mark.version, VersionId(f.rollout.sample == 0 ? 0 : 1));
     EXPECT_EQ(mark.oldest_state, mark.version);
     if (f.rollout.sample == 0) continue;
-    EXPECT_EQ(f.rollout.Tokens(), Reference(*rig.model, request, f.rollout.sample, [](int64_t) { return 1; }));
+    EXPECT_EQ(f.rollout.Tokens(),
+              Reference(*rig.model, request, f.rollout.sample, [](int64_t) { return 1; }));
   }
   EXPECT_EQ(rig.engine->stats().reread_tokens, 4);
 }
@@ -295,7 +305,8 @@ TEST(Engine, AHalfReadPromptIsReadAgainToo) {
   rig.Update(1);
   for (const FinishedSequence& f : rig.Run()) {
     EXPECT_EQ(f.rollout.OldestVersion(), VersionId(1));
-    EXPECT_EQ(f.rollout.Tokens(), Reference(*rig.model, request, f.rollout.sample, [](int64_t) { return 1; }));
+    EXPECT_EQ(f.rollout.Tokens(),
+              Reference(*rig.model, request, f.rollout.sample, [](int64_t) { return 1; }));
   }
 }
 
@@ -366,7 +377,8 @@ TEST(Engine, ExtendsAKeptSequence) {
   const int64_t read_before = rig.model->log->tokens_read;
   const auto finished = rig.Run();
   ASSERT_EQ(finished.size(), 1u);
-  EXPECT_EQ(rig.model->log->tokens_read - read_before, 3 + 1);  // the unread sampled token, two inserted, then one sampled
+  EXPECT_EQ(rig.model->log->tokens_read - read_before,
+            3 + 1);  // the unread sampled token, two inserted, then one sampled
   const Rollout& r = finished[0].rollout;
   ASSERT_EQ(r.spans.size(), 4u);
   EXPECT_EQ(r.spans[1].tokens, turn[0].rollout.spans[1].tokens);
@@ -460,7 +472,9 @@ TEST(Engine, StepNeedsWeightsAndReportsFailuresOfTheModel) {
   native::NamedTensors broken = test::FakeTensors(*model, 1);
   broken["head"].fill_(std::nanf(""));
   Rig rig;
-  ASSERT_TRUE(rig.engine->Update(*rig.engine->Prepare(policy::MakeVersion(VersionId(9), broken)), OnUpdate::kKeep).ok());
+  ASSERT_TRUE(
+      rig.engine->Update(*rig.engine->Prepare(policy::MakeVersion(VersionId(9), broken)), OnUpdate::kKeep)
+          .ok());
   rig.Submit(Request(0, 1, {1}, 1));
   EXPECT_THAT(Message(rig.engine->Step().status()), HasSubstr("not finite (weights version 9)"));
   broken.erase("head");
@@ -471,16 +485,19 @@ TEST(Generate, KeepsTheOrderOfRequestsAndCanBeCancelled) {
   Rig rig({.max_slots = 3});
   const std::vector<SampleRequest> requests = ManyRequests();
   int64_t calls = 0;
-  const auto all = Generate(*rig.engine, requests, {.progress = [&](const GenerateProgress& p) { return ++calls, p.total == 16; }});
+  const auto all = Generate(*rig.engine, requests,
+                            {.progress = [&](const GenerateProgress& p) { return ++calls, p.total == 16; }});
   ASSERT_TRUE(all.ok()) << all.status();
   for (size_t r = 0; r < requests.size(); ++r) {
     ASSERT_EQ((*all)[r].size(), static_cast<size_t>(requests[r].samples));
     for (size_t k = 0; k < (*all)[r].size(); ++k) {
-      EXPECT_EQ((*all)[r][k].Tokens(), Reference(*rig.model, requests[r], static_cast<int32_t>(k), [](int64_t) { return 0; }));
+      EXPECT_EQ((*all)[r][k].Tokens(),
+                Reference(*rig.model, requests[r], static_cast<int32_t>(k), [](int64_t) { return 0; }));
     }
   }
   EXPECT_GT(calls, 3);
-  const auto cut = Generate(*rig.engine, requests, {.progress = [](const GenerateProgress& p) { return p.finished < 2; }});
+  const auto cut =
+      Generate(*rig.engine, requests, {.progress = [](const GenerateProgress& p) { return p.finished < 2; }});
   ASSERT_TRUE(cut.ok());
   int cancelled = 0;
   for (const auto& group : *cut) {
@@ -507,11 +524,13 @@ TEST(Scoring, SlicesAndBatchesDoNotMatter) {
     for (size_t t = 0; t < a.size(); ++t) EXPECT_NEAR((*pieces)[i].logprobs[t], a[t], 1e-6);
     if (sequences[i].empty()) continue;
     const at::Tensor expected = at::log_softmax((*whole)[i].logits.to(at::kDouble), 1);
-    for (size_t t = 0; t < a.size(); ++t) EXPECT_NEAR(a[t], expected[t][sequences[i][t + 1]].item<double>(), 2e-6);
+    for (size_t t = 0; t < a.size(); ++t)
+      EXPECT_NEAR(a[t], expected[t][sequences[i][t + 1]].item<double>(), 2e-6);
   }
   EXPECT_FALSE((*pieces)[0].logits.defined());
   EXPECT_THAT(Message(ScoreTokens(model, {{1, 99}}, {}).status()), HasSubstr("token 99"));
-  EXPECT_THAT(Message(ScoreTokens(model, {std::vector<int32_t>(65, 1)}, {}).status()), HasSubstr("context is 64"));
+  EXPECT_THAT(Message(ScoreTokens(model, {std::vector<int32_t>(65, 1)}, {}).status()),
+              HasSubstr("context is 64"));
 }
 
 }  // namespace

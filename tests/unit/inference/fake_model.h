@@ -1,6 +1,6 @@
 #pragma once
-// A tiny native::Model whose arithmetic is plain loops, so that rows never depend on each other: a recurrent state h,
-// h' = h / 2 + E[token], hidden row = h', logits = H h'. It counts what the engine asks of it.
+// A tiny native::Model whose arithmetic is plain loops, so that rows never depend on each other: a recurrent
+// state h, h' = h / 2 + E[token], hidden row = h', logits = H h'. It counts what the engine asks of it.
 
 #include <ATen/ATen.h>
 
@@ -24,7 +24,7 @@ struct FakeWeights : native::PreparedWeights {
 };
 
 struct FakeLog {
-  std::vector<std::vector<int64_t>> steps;   // tokens of each chunk of each Advance
+  std::vector<std::vector<int64_t>> steps;  // tokens of each chunk of each Advance
   int64_t tokens_read = 0, forks = 0, live_slots = 0, most_slots = 0;
 };
 
@@ -77,7 +77,9 @@ class FakeModel : public native::Model {
   const native::ModelInfo& info() const override { return info_; }
   const std::string& config_json() const override { return config_; }
   const std::vector<native::TensorSpec>& parameters() const override { return specs_; }
-  native::StateSpec state_spec(c10::ScalarType) const override { return {info_.width * 4, 10, readable, "one vector"}; }
+  native::StateSpec state_spec(c10::ScalarType) const override {
+    return {info_.width * 4, 10, readable, "one vector"};
+  }
   void Initialise(native::NamedTensors& parameters, uint64_t seed) const override {
     for (auto& [name, tensor] : parameters) {
       float* x = tensor.mutable_data_ptr<float>();
@@ -98,7 +100,9 @@ class FakeModel : public native::Model {
     context->batch = &batch;
     return context;
   }
-  at::Tensor Embed(const native::Batch& batch, native::TrainContext&) override { return bound_.at("embed").index_select(0, batch.tokens); }
+  at::Tensor Embed(const native::Batch& batch, native::TrainContext&) override {
+    return bound_.at("embed").index_select(0, batch.tokens);
+  }
   at::Tensor Block(int64_t, const at::Tensor& x, native::TrainContext& context) override {
     std::vector<at::Tensor> rows(x.size(0));
     const auto& segments = static_cast<Context&>(context).batch->segments;
@@ -111,15 +115,19 @@ class FakeModel : public native::Model {
   at::Tensor Final(const at::Tensor& x) override { return x; }
   at::Tensor Logits(const at::Tensor& hidden) override { return hidden.matmul(bound_.at("head").t()); }
 
-  std::shared_ptr<const native::PreparedWeights> Prepare(const native::NamedTensors& weights, int64_t version) const override {
+  std::shared_ptr<const native::PreparedWeights> Prepare(const native::NamedTensors& weights,
+                                                         int64_t version) const override {
     auto prepared = std::make_shared<FakeWeights>();
     prepared->id = version;
     prepared->embed = weights.at("embed").clone();
     prepared->head = weights.at("head").clone();
     return prepared;
   }
-  std::unique_ptr<native::DecodeState> MakeState(c10::ScalarType) const override { return std::make_unique<FakeState>(*log, info_.width); }
-  at::Tensor Advance(const native::PreparedWeights& weights, native::DecodeState& state, std::span<const native::Chunk> chunks) const override {
+  std::unique_ptr<native::DecodeState> MakeState(c10::ScalarType) const override {
+    return std::make_unique<FakeState>(*log, info_.width);
+  }
+  at::Tensor Advance(const native::PreparedWeights& weights, native::DecodeState& state,
+                     std::span<const native::Chunk> chunks) const override {
     if (fail_next) throw std::runtime_error("planned failure");
     const auto& own = static_cast<const FakeWeights&>(weights);
     std::vector<float> rows;

@@ -20,7 +20,8 @@ using data::SamplingParams;
 std::vector<float> RandomLogits(int64_t count, uint64_t seed, float scale) {
   base::RandomStream stream(seed, base::RandomUse::kGenerator);
   std::vector<float> logits(static_cast<size_t>(count));
-  for (float& x : logits) x = scale * static_cast<float>(std::log(stream.NextUnit() / (1 - stream.NextUnit())));
+  for (float& x : logits)
+    x = scale * static_cast<float>(std::log(stream.NextUnit() / (1 - stream.NextUnit())));
   return logits;
 }
 
@@ -42,14 +43,18 @@ SampledToken Definition(const SampleRow& row, int64_t vocabulary) {
     double total = 0, sum = 0;
     for (size_t i = 0; i < kept; ++i) total += std::exp(static_cast<double>(z[order[i]]) - top);
     size_t nucleus = 0;
-    while (nucleus < kept && (nucleus == 0 || p.top_p >= 1 || sum < p.top_p * total)) sum += std::exp(static_cast<double>(z[order[nucleus++]]) - top);
-    base::RandomStream stream(row.key.seed, base::RandomUse::kToken, row.key.group.bits, static_cast<uint32_t>(row.key.sample));
+    while (nucleus < kept && (nucleus == 0 || p.top_p >= 1 || sum < p.top_p * total))
+      sum += std::exp(static_cast<double>(z[order[nucleus++]]) - top);
+    base::RandomStream stream(row.key.seed, base::RandomUse::kToken, row.key.group.bits,
+                              static_cast<uint32_t>(row.key.sample));
     best = -1;
     double best_score = 0;
     for (size_t i = 0; i < nucleus; ++i) {
       const int32_t id = order[i];
       if (std::exp(static_cast<double>(z[id]) - top) < p.min_p) continue;
-      const double score = static_cast<double>(z[id]) + base::GumbelFromWord(stream.Word(static_cast<uint64_t>(row.key.position) << 32 | static_cast<uint64_t>(id)));
+      const double score = static_cast<double>(z[id]) +
+                           base::GumbelFromWord(stream.Word(static_cast<uint64_t>(row.key.position) << 32 |
+                                                            static_cast<uint64_t>(id)));
       if (best < 0 || score > best_score || (score == best_score && id < best)) {
         best = id;
         best_score = score;
@@ -59,7 +64,8 @@ SampledToken Definition(const SampleRow& row, int64_t vocabulary) {
   return {best, static_cast<float>(static_cast<double>(z[best]) - top - std::log(all))};
 }
 
-SampledToken One(const std::vector<float>& logits, const SamplingParams& params, const NoiseKey& key, int64_t vocabulary = 0) {
+SampledToken One(const std::vector<float>& logits, const SamplingParams& params, const NoiseKey& key,
+                 int64_t vocabulary = 0) {
   SampleRow row{logits.data(), &params, key};
   SampledToken token;
   SampleTokens({&row, 1}, vocabulary > 0 ? vocabulary : static_cast<int64_t>(logits.size()), {&token, 1});
@@ -79,8 +85,10 @@ TEST(Sampler, EqualsTheDefinitionWhateverTheShape) {
           const std::vector<float> logits = RandomLogits(vocabulary, 3 + kind, scale);
           for (int64_t position : {0, 1, 77777}) {
             const NoiseKey key{11, GroupId::Make(4, 1, kind), 3, position};
-            const SampledToken got = One(logits, params, key), want = Definition({logits.data(), &params, key}, vocabulary);
-            ASSERT_EQ(got.token, want.token) << vocabulary << " " << scale << " " << temperature << " " << kind;
+            const SampledToken got = One(logits, params, key),
+                               want = Definition({logits.data(), &params, key}, vocabulary);
+            ASSERT_EQ(got.token, want.token)
+                << vocabulary << " " << scale << " " << temperature << " " << kind;
             ASSERT_NEAR(got.logprob, want.logprob, 2e-6 * (1 + std::abs(want.logprob)));
           }
         }
@@ -107,8 +115,10 @@ TEST(Sampler, EqualsTheRecording) {
     params.top_p = c["top_p"];
     params.min_p = c["min_p"];
     const NoiseKey key{c["seed"], GroupId{c["group"].get<uint64_t>()}, c["sample"], c["position"]};
-    const base::RandomStream stream(key.seed, base::RandomUse::kToken, key.group.bits, static_cast<uint32_t>(key.sample));
-    for (uint64_t i = 0; i < 5; ++i) EXPECT_EQ(stream.Word((static_cast<uint64_t>(key.position) << 32) + i), c["words"][i].get<uint32_t>());
+    const base::RandomStream stream(key.seed, base::RandomUse::kToken, key.group.bits,
+                                    static_cast<uint32_t>(key.sample));
+    for (uint64_t i = 0; i < 5; ++i)
+      EXPECT_EQ(stream.Word((static_cast<uint64_t>(key.position) << 32) + i), c["words"][i].get<uint32_t>());
     const SampledToken got = One(logits, params, key);
     EXPECT_EQ(got.token, c["token"].get<int32_t>()) << c;
     EXPECT_NEAR(got.logprob, c["logprob"].get<double>(), 2e-6) << c;
@@ -121,7 +131,8 @@ TEST(Sampler, RowsDependOnNothingElse) {
   std::vector<std::vector<float>> logits;
   std::vector<SampleRow> rows;
   for (int r = 0; r < 64; ++r) logits.push_back(RandomLogits(vocabulary, 50 + r, 1));
-  for (int r = 0; r < 64; ++r) rows.push_back({logits[r].data(), &params, {1, GroupId::Make(0, 0, r / 8), r % 8, 10 + r}});
+  for (int r = 0; r < 64; ++r)
+    rows.push_back({logits[r].data(), &params, {1, GroupId::Make(0, 0, r / 8), r % 8, 10 + r}});
   std::vector<SampledToken> together(64);
   SampleTokens(rows, vocabulary, together);
   for (int r = 0; r < 64; ++r) {
@@ -169,10 +180,14 @@ TEST(Sampler, RowsThatAreNotFiniteAreReported) {
 }
 
 // Chi-square with a fixed seed: 20 classes (19 degrees of freedom, 99.9 % quantile 43.8), 20000 draws.
-double ChiSquare(const std::vector<float>& logits, const SamplingParams& params, const std::vector<double>& expected) {
+double ChiSquare(const std::vector<float>& logits, const SamplingParams& params,
+                 const std::vector<double>& expected) {
   std::vector<int64_t> counts(logits.size());
   const int64_t draws = 20000;
-  for (int64_t i = 0; i < draws; ++i) ++counts[One(logits, params, {99, GroupId::Make(1, 0, static_cast<int>(i % 16)), static_cast<int32_t>(i / 16), 40}).token];
+  for (int64_t i = 0; i < draws; ++i)
+    ++counts[One(logits, params,
+                 {99, GroupId::Make(1, 0, static_cast<int>(i % 16)), static_cast<int32_t>(i / 16), 40})
+                 .token];
   double sum = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
     if (expected[i] == 0) {
@@ -194,7 +209,8 @@ TEST(Sampler, DrawsFromTheSoftmax) {
   for (int i = 0; i < 20; ++i) total += p[i] = std::exp(logits[i] / 1.3);
   for (double& x : p) x /= total;
   EXPECT_LT(ChiSquare(logits, params, p), 43.8);
-  std::vector<double> wrong = p;  // the test has teeth: a fifth of the likeliest class moved elsewhere is noticed
+  std::vector<double> wrong =
+      p;  // the test has teeth: a fifth of the likeliest class moved elsewhere is noticed
   const size_t likeliest = static_cast<size_t>(std::max_element(p.begin(), p.end()) - p.begin());
   wrong[likeliest] *= 0.8;
   wrong[(likeliest + 1) % 20] += p[likeliest] * 0.2;
@@ -207,7 +223,8 @@ TEST(Sampler, TruncationRenormalises) {
   params.top_k = 3;
   params.top_p = 0.9f;  // of {3, 2, 1}: 0.665, 0.245, 0.090 -> the first two reach 0.910
   const double a = std::exp(3.0), b = std::exp(2.0);
-  EXPECT_LT(ChiSquare(logits, params, {0, a / (a + b), 0, b / (a + b), 0}), 10.8);  // one degree of freedom, 99.9 %
+  EXPECT_LT(ChiSquare(logits, params, {0, a / (a + b), 0, b / (a + b), 0}),
+            10.8);  // one degree of freedom, 99.9 %
 }
 
 TEST(Sampler, LogSumExpAndExpAreAccurate) {
@@ -232,12 +249,15 @@ TEST(Sampler, RefusesParametersByName) {
     change(params);
     return Message(CheckSamplingParams(params, 10));
   };
-  EXPECT_NE(message([](SamplingParams& p) { p.temperature = -1; }).find("temperature = -1"), std::string::npos);
-  EXPECT_NE(message([](SamplingParams& p) { p.temperature = std::nanf(""); }).find("temperature"), std::string::npos);
+  EXPECT_NE(message([](SamplingParams& p) { p.temperature = -1; }).find("temperature = -1"),
+            std::string::npos);
+  EXPECT_NE(message([](SamplingParams& p) { p.temperature = std::nanf(""); }).find("temperature"),
+            std::string::npos);
   EXPECT_NE(message([](SamplingParams& p) { p.top_p = 0; }).find("top_p"), std::string::npos);
   EXPECT_NE(message([](SamplingParams& p) { p.min_p = 2; }).find("min_p"), std::string::npos);
   EXPECT_NE(message([](SamplingParams& p) { p.top_k = -1; }).find("top_k"), std::string::npos);
-  EXPECT_NE(message([](SamplingParams& p) { p.max_new_tokens = 0; }).find("max_new_tokens"), std::string::npos);
+  EXPECT_NE(message([](SamplingParams& p) { p.max_new_tokens = 0; }).find("max_new_tokens"),
+            std::string::npos);
   EXPECT_NE(message([](SamplingParams& p) { p.stop_ids = {10}; }).find("stop id 10"), std::string::npos);
 }
 

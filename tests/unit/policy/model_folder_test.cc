@@ -47,7 +47,10 @@ std::map<std::string, std::string> Contents(const std::string& folder) {
 }
 
 struct Fixture {
-  Fixture() : source(Scratch()), version(MakeVersion(VersionId(0), source.weights)), model(MakeExport(source).value()) {}
+  Fixture()
+      : source(Scratch()),
+        version(MakeVersion(VersionId(0), source.weights)),
+        model(MakeExport(source).value()) {}
   base::TemporaryFolder temporary;
   ModelSource source;
   std::shared_ptr<const TensorVersion> version;
@@ -63,7 +66,8 @@ TEST(ModelFolder, WhatIsWrittenOpensToTheSameModelAndWritesTheSameBytes) {
   const auto opened = OpenModel(folder, FamiliesOf(Host()), {});
   ASSERT_TRUE(opened.ok()) << opened.status();
   EXPECT_EQ(opened->weights.size(), f.source.weights.size());
-  for (const auto& [name, value] : f.source.weights) EXPECT_TRUE(at::equal(opened->weights.at(name), value)) << name;
+  for (const auto& [name, value] : f.source.weights)
+    EXPECT_TRUE(at::equal(opened->weights.at(name), value)) << name;
   EXPECT_EQ(opened->stop_ids, f.source.stop_ids);
   EXPECT_EQ(opened->tokenizer.tokenizer->Encode("abj>"), f.source.tokenizer.tokenizer->Encode("abj>"));
   EXPECT_EQ(opened->tokenizer.bos, f.source.tokenizer.bos);
@@ -91,7 +95,8 @@ TEST(ModelFolder, StoresAnotherTypeAndSaysSo) {
     EXPECT_EQ(written["a_key_of_its_own"], config["a_key_of_its_own"]);
     const auto opened = OpenModel(folder, FamiliesOf(Host()), {});
     ASSERT_TRUE(opened.ok()) << opened.status();
-    for (const auto& [name, value] : f.source.weights) EXPECT_TRUE(at::equal(opened->weights.at(name), value.to(at::kBFloat16).to(at::kFloat))) << name;
+    for (const auto& [name, value] : f.source.weights)
+      EXPECT_TRUE(at::equal(opened->weights.at(name), value.to(at::kBFloat16).to(at::kFloat))) << name;
   }
 }
 
@@ -112,7 +117,8 @@ TEST(ModelFolder, SplitsAndReplacesShards) {
   EXPECT_GT(shards, 1);
   const auto opened = OpenModel(folder, FamiliesOf(Host()), {});
   ASSERT_TRUE(opened.ok()) << opened.status();
-  for (const auto& [name, value] : f.source.weights) EXPECT_TRUE(at::equal(opened->weights.at(name), value)) << name;
+  for (const auto& [name, value] : f.source.weights)
+    EXPECT_TRUE(at::equal(opened->weights.at(name), value)) << name;
   // A later version in one file leaves no shard of the earlier one behind, and other files alone.
   ASSERT_TRUE(base::WriteFileAtomic(folder + "/trainer_state.bin", "x").ok());
   f.model.shard_bytes = 1'000'000'000;
@@ -120,7 +126,8 @@ TEST(ModelFolder, SplitsAndReplacesShards) {
   const auto replaced = Contents(folder);
   EXPECT_TRUE(replaced.contains("model.safetensors"));
   EXPECT_TRUE(replaced.contains("trainer_state.bin"));
-  for (const auto& [name, bytes] : replaced) EXPECT_FALSE(name.starts_with("model-") || name == "model.safetensors.index.json") << name;
+  for (const auto& [name, bytes] : replaced)
+    EXPECT_FALSE(name.starts_with("model-") || name == "model.safetensors.index.json") << name;
 }
 
 TEST(ModelFolder, AFullDiskLeavesTheOldStateGood) {
@@ -134,7 +141,8 @@ TEST(ModelFolder, AFullDiskLeavesTheOldStateGood) {
   const auto next = MakeVersion(VersionId(1), changed);
   rlimit old_limit;
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit then fails as on a full disk
+  const auto old_handler =
+      std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit then fails as on a full disk
   rlimit small = old_limit;
   small.rlim_cur = 30000;
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
@@ -154,7 +162,8 @@ TEST(ModelFolder, AFullDiskLeavesTheOldStateGood) {
 TEST(ModelFolder, RefusesAFileInTheWay) {
   Fixture f;
   ASSERT_TRUE(base::WriteFileAtomic(f.temporary.File("file"), "x").ok());
-  EXPECT_EQ(FolderModelWriter(f.model).Write(f.temporary.File("file"), *f.version).code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(FolderModelWriter(f.model).Write(f.temporary.File("file"), *f.version).code(),
+            StatusCode::kAlreadyExists);
 }
 
 TEST(ModelFolder, CopiesTheSourcesTokenizerFilesByteForByte) {

@@ -44,7 +44,8 @@ std::string Read(const std::string& path) {
 class Folder {
  public:
   explicit Folder(const std::string& name) {
-    for (const char* file : {"config.json", "model.safetensors"}) Put(file, Read(kGolden + name + "/" + file));
+    for (const char* file : {"config.json", "model.safetensors"})
+      Put(file, Read(kGolden + name + "/" + file));
     config_ = json::parse(Read(path() + "/config.json"));
     const auto view = formats::ParseSafetensors(bytes(), "golden");
     EXPECT_TRUE(view.ok()) << view.status();
@@ -55,7 +56,9 @@ class Folder {
     }
   }
   std::string path() const { return folder_.path(); }
-  void Put(const std::string& file, const std::string& text) { ASSERT_TRUE(base::WriteFileAtomic(folder_.File(file), text).ok()); }
+  void Put(const std::string& file, const std::string& text) {
+    ASSERT_TRUE(base::WriteFileAtomic(folder_.File(file), text).ok());
+  }
   void PutConfig() { Put("config.json", config_.dump()); }
   static void PutWeights(const std::string& path, const nn::NamedTensors& weights) {
     const auto version = MakeVersion(VersionId(0), weights);
@@ -67,7 +70,9 @@ class Folder {
     ASSERT_TRUE((*writer)->Finish().ok());
   }
   void PutWeights() { PutWeights(folder_.File("model.safetensors"), weights_); }
-  StatusOr<ModelSource> Open(const OpenOptions& options = Characters()) const { return OpenModel(path(), FamiliesOf(Host()), options); }
+  StatusOr<ModelSource> Open(const OpenOptions& options = Characters()) const {
+    return OpenModel(path(), FamiliesOf(Host()), options);
+  }
   std::string Refusal(const OpenOptions& options = Characters()) const {
     const auto opened = Open(options);
     EXPECT_FALSE(opened.ok());
@@ -95,7 +100,8 @@ TEST(ModelSource, ReadsAFolder) {
     EXPECT_EQ(source->info.vocabulary, 168);
     EXPECT_EQ(source->vocabulary(), 14);
     EXPECT_EQ(source->weights.size(), folder.weights_.size());
-    for (const auto& [key, value] : folder.weights_) EXPECT_TRUE(at::equal(source->weights.at(key), value)) << key;
+    for (const auto& [key, value] : folder.weights_)
+      EXPECT_TRUE(at::equal(source->weights.at(key), value)) << key;
     EXPECT_THAT(source->stop_ids, ElementsAre(2));
     EXPECT_FALSE(source->chat.has_value());
     EXPECT_THAT(Message(source->RequireChat().status()), HasSubstr("name one: chatml"));
@@ -116,7 +122,8 @@ TEST(ModelSource, ConvertsStoredTypes) {
     folder.PutWeights();
     auto source = folder.Open();
     ASSERT_TRUE(source.ok()) << source.status();
-    for (const auto& [name, value] : expected) EXPECT_TRUE(at::equal(source->weights.at(name), value)) << name;
+    for (const auto& [name, value] : expected)
+      EXPECT_TRUE(at::equal(source->weights.at(name), value)) << name;
     OpenOptions options = Characters();
     options.dtype = at::kBFloat16;
     source = folder.Open(options);
@@ -136,7 +143,8 @@ TEST(ModelSource, ReadsShards) {
   for (const auto& [name, value] : folder.weights_) {
     const bool in_first = first.size() < folder.weights_.size() / 2;
     (in_first ? first : second)[name] = value;
-    index.weight_map[name] = in_first ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors";
+    index.weight_map[name] =
+        in_first ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors";
   }
   ASSERT_TRUE(base::RemoveAll(folder.path() + "/model.safetensors").ok());
   EXPECT_THAT(folder.Refusal(), HasSubstr("neither model.safetensors nor model.safetensors.index.json"));
@@ -146,14 +154,16 @@ TEST(ModelSource, ReadsShards) {
   Folder::PutWeights(folder.path() + "/model-00002-of-00002.safetensors", second);
   const auto source = folder.Open();
   ASSERT_TRUE(source.ok()) << source.status();
-  for (const auto& [name, value] : folder.weights_) EXPECT_TRUE(at::equal(source->weights.at(name), value)) << name;
+  for (const auto& [name, value] : folder.weights_)
+    EXPECT_TRUE(at::equal(source->weights.at(name), value)) << name;
   second.erase(second.begin());
   Folder::PutWeights(folder.path() + "/model-00002-of-00002.safetensors", second);
   EXPECT_THAT(folder.Refusal(), HasSubstr("is missing, though the index names this file"));
 }
 
 TEST(ModelSource, RefusesDamagedFiles) {
-  EXPECT_THAT(Message(OpenModel("/nowhere/at/all", FamiliesOf(Host()), {}).status()), HasSubstr("/nowhere/at/all: there is no such"));
+  EXPECT_THAT(Message(OpenModel("/nowhere/at/all", FamiliesOf(Host()), {}).status()),
+              HasSubstr("/nowhere/at/all: there is no such"));
   Folder folder("qwen3");
   const std::string whole = Read(folder.path() + "/model.safetensors");
   for (size_t size : {size_t{0}, size_t{7}, size_t{100}, whole.size() - 1}) {
@@ -169,9 +179,11 @@ TEST(ModelSource, RefusesDamagedFiles) {
   ASSERT_TRUE(base::RemoveAll(folder.path() + "/config.json").ok());
   EXPECT_THAT(folder.Refusal(), HasSubstr("holds no config.json"));
   folder.Put("odd.bin", "x");
-  EXPECT_THAT(Message(OpenModel(folder.path() + "/odd.bin", FamiliesOf(Host()), {}).status()), HasSubstr("neither a folder nor a .gguf file"));
+  EXPECT_THAT(Message(OpenModel(folder.path() + "/odd.bin", FamiliesOf(Host()), {}).status()),
+              HasSubstr("neither a folder nor a .gguf file"));
   folder.Put("short.gguf", "GGUF\x03");
-  EXPECT_THAT(Message(OpenModel(folder.path() + "/short.gguf", FamiliesOf(Host()), {}).status()), HasSubstr("short.gguf"));
+  EXPECT_THAT(Message(OpenModel(folder.path() + "/short.gguf", FamiliesOf(Host()), {}).status()),
+              HasSubstr("short.gguf"));
 }
 
 TEST(ModelSource, RefusesWeightsThatDoNotFitTheConfiguration) {
@@ -179,7 +191,10 @@ TEST(ModelSource, RefusesWeightsThatDoNotFitTheConfiguration) {
     Folder folder("qwen2-untied");
     for (const char* name : {"lm_head.weight", "model.norm.weight"}) folder.weights_.erase(name);
     folder.PutWeights();
-    EXPECT_THAT(folder.Refusal(), HasSubstr("2 tensors that the configuration asks for are missing: lm_head.weight, model.norm.weight"));
+    EXPECT_THAT(
+        folder.Refusal(),
+        HasSubstr(
+            "2 tensors that the configuration asks for are missing: model.norm.weight, lm_head.weight"));
   }
   {
     Folder folder("qwen2-untied");
@@ -193,7 +208,8 @@ TEST(ModelSource, RefusesWeightsThatDoNotFitTheConfiguration) {
     Folder folder("qwen2-untied");
     folder.weights_["model.norm.weight"] = at::zeros({33});
     folder.PutWeights();
-    EXPECT_THAT(folder.Refusal(), HasSubstr("model.norm.weight has the shape [33], the configuration says [32]"));
+    EXPECT_THAT(folder.Refusal(),
+                HasSubstr("model.norm.weight has the shape [33], the configuration says [32]"));
   }
 }
 
@@ -213,7 +229,8 @@ TEST(ModelSource, RefusesFamiliesAndKeysByName) {
   Folder folder("qwen2-tied");
   folder.config_["model_type"] = "mamba9";
   folder.PutConfig();
-  EXPECT_THAT(folder.Refusal(), testing::AllOf(HasSubstr("\"mamba9\""), HasSubstr("qwen2"), HasSubstr("llama")));
+  EXPECT_THAT(folder.Refusal(),
+              testing::AllOf(HasSubstr("\"mamba9\""), HasSubstr("qwen2"), HasSubstr("llama")));
   folder.config_["model_type"] = "qwen2";
   folder.config_["hidden_act"] = "gelu";
   folder.PutConfig();
@@ -227,18 +244,23 @@ TEST(ModelSource, RefusesATokenizerThatIsLargerThanTheModel) {
   const Folder folder("qwen2-tied");
   OpenOptions options;
   options.tokenizer = "bytes";
-  EXPECT_THAT(folder.Refusal(options), HasSubstr("168 rows of embeddings, the tokenizer (tokenizer \"bytes\") 259 ids"));
+  EXPECT_THAT(folder.Refusal(options),
+              HasSubstr("168 rows of embeddings, the tokenizer (tokenizer \"bytes\") 259 ids"));
   EXPECT_THAT(folder.Refusal({}), HasSubstr("holds no tokenizer.json"));
 }
 
 TEST(ModelSource, StopIdsAreTheUnionAndSamplingDefaultsAreNoted) {
   Folder folder("qwen2-tied");
-  folder.Put("generation_config.json", R"({"eos_token_id": [11, 5, 150], "temperature": 0.7, "top_p": 0.8, "repetition_penalty": 1.05})");
+  folder.Put(
+      "generation_config.json",
+      R"({"eos_token_id": [11, 5, 150], "temperature": 0.7, "top_p": 0.8, "repetition_penalty": 1.05})");
   const auto source = folder.Open();
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_THAT(source->stop_ids, ElementsAre(2, 5, 11));
   ASSERT_EQ(source->notes.size(), 2u);
-  EXPECT_THAT(source->notes[0], testing::AllOf(HasSubstr("temperature = 0.7"), HasSubstr("repetition_penalty = 1.05"), HasSubstr("not used")));
+  EXPECT_THAT(source->notes[0],
+              testing::AllOf(HasSubstr("temperature = 0.7"), HasSubstr("repetition_penalty = 1.05"),
+                             HasSubstr("not used")));
   EXPECT_THAT(source->notes[1], HasSubstr("stop id 150"));
   folder.Put("generation_config.json", "[");
   EXPECT_THAT(folder.Refusal(), HasSubstr("generation_config.json"));
@@ -272,7 +294,8 @@ TEST(ModelSource, FromScratch) {
   EXPECT_FALSE(at::equal(source->weights.at(name), other->weights.at(name)));
   config.heads = 5;
   EXPECT_FALSE(ModelFromScratch(config, 5, FamiliesOf(Host()), Characters()).ok());
-  EXPECT_THAT(Message(ModelFromScratch(config, 5, FamiliesOf(Host()), {}).status()), HasSubstr("needs a tokenizer"));
+  EXPECT_THAT(Message(ModelFromScratch(config, 5, FamiliesOf(Host()), {}).status()),
+              HasSubstr("needs a tokenizer"));
 }
 
 TEST(ModelSource, ReadsSmolLm2) {
@@ -284,7 +307,8 @@ TEST(ModelSource, ReadsSmolLm2) {
   EXPECT_EQ(source->info.layers, 30);
   EXPECT_TRUE(source->info.tied);
   EXPECT_EQ(source->weights.size(), 272u);
-  EXPECT_EQ(source->weights.at("model.layers.3.self_attn.k_proj.weight").sizes(), (at::IntArrayRef{192, 576}));
+  EXPECT_EQ(source->weights.at("model.layers.3.self_attn.k_proj.weight").sizes(),
+            (at::IntArrayRef{192, 576}));
   EXPECT_EQ(source->vocabulary(), 49152);
   EXPECT_EQ(source->chat, text::ChatTemplate::kSmolLm2);
   EXPECT_THAT(source->stop_ids, ElementsAre(2));

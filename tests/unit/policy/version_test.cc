@@ -33,7 +33,9 @@ class BytesVersion : public data::WeightVersion {
   BytesVersion() : infos_{{"x", formats::DType::kF32, {3}}} {}
   VersionId id() const override { return VersionId(1); }
   const std::vector<data::TensorInfo>& tensors() const override { return infos_; }
-  std::span<const std::byte> bytes(size_t) const override { return {reinterpret_cast<const std::byte*>(values_), size_}; }
+  std::span<const std::byte> bytes(size_t) const override {
+    return {reinterpret_cast<const std::byte*>(values_), size_};
+  }
   std::vector<data::TensorInfo> infos_;
   float values_[3] = {1, 2, 3};
   size_t size_ = 12;
@@ -50,7 +52,8 @@ TEST(Version, CopiesTheTensorsOfForeignVersions) {
 }
 
 TEST(Version, TypesMapBothWays) {
-  for (auto type : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kByte, at::kBool}) {
+  for (auto type :
+       {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kByte, at::kBool}) {
     const auto dtype = DTypeOf(type);
     ASSERT_TRUE(dtype.has_value());
     EXPECT_EQ(ScalarTypeOf(*dtype), type);
@@ -60,6 +63,7 @@ TEST(Version, TypesMapBothWays) {
 }
 
 TEST(VersionDeathTest, RefusesTensorsThatCouldChange) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_DEATH(MakeVersion(VersionId(0), {{"x", at::zeros({2, 3}).t()}}), "is_contiguous");
   EXPECT_DEATH(MakeVersion(VersionId(0), {{"x", at::zeros({2}).requires_grad_()}}), "requires_grad");
 }

@@ -49,7 +49,8 @@ TEST(BpeModel, EqualsTheDefinitionForShortAndLongPieces) {
     std::vector<int32_t> known = {'a', 'b', 'c'};
     std::vector<BpeModel::Merge> merges;
     for (int i = 0; i < 30; ++i) {
-      const int32_t left = known[stream.NextBelow(known.size())], right = known[stream.NextBelow(known.size())];
+      const int32_t left = known[stream.NextBelow(known.size())],
+                    right = known[stream.NextBelow(known.size())];
       merges.push_back({left, right, 256 + i});
       known.push_back(256 + i);
     }
@@ -67,7 +68,8 @@ TEST(BpeModel, EqualsTheDefinitionForShortAndLongPieces) {
 
 // No input is quadratic: a megabyte of one letter takes a few steps a byte, counted.
 TEST(BpeModel, AMegabyteOfOneLetterTakesLinearlyManySteps) {
-  std::vector<BpeModel::Merge> merges = {{'a', 'a', 256}, {256, 256, 257}, {257, 257, 258}, {258, 'a', 259}, {257, 'a', 260}};
+  std::vector<BpeModel::Merge> merges = {
+      {'a', 'a', 256}, {256, 256, 257}, {257, 257, 258}, {258, 'a', 259}, {257, 'a', 260}};
   const BpeModel model(Bytes(), merges, {});
   for (const std::string& unit : {std::string("a"), std::string("ab"), std::string("aab")}) {
     std::string piece;
@@ -87,7 +89,8 @@ TEST(BpeModel, MissingBytesAreLeftOutOrUnknown) {
   BpeModel::Scratch dropping, single, fused;
   EXPECT_EQ(Encode(BpeModel(options, merges, {}), "axyb", &dropping), (std::vector<int32_t>{256}));
   options.unknown_id = 300;
-  EXPECT_EQ(Encode(BpeModel(options, merges, {}), "axyb", &single), (std::vector<int32_t>{'a', 300, 300, 'b'}));
+  EXPECT_EQ(Encode(BpeModel(options, merges, {}), "axyb", &single),
+            (std::vector<int32_t>{'a', 300, 300, 'b'}));
   options.fuse_unknown = true;
   EXPECT_EQ(Encode(BpeModel(options, merges, {}), "axyb", &fused), (std::vector<int32_t>{'a', 300, 'b'}));
 }

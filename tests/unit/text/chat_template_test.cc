@@ -8,8 +8,8 @@
 namespace volery::text {
 namespace {
 
-constexpr ChatTemplate kAll[] = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2, ChatTemplate::kQwen25, ChatTemplate::kQwen3,
-                                 ChatTemplate::kLlama3};
+constexpr ChatTemplate kAll[] = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2, ChatTemplate::kQwen25,
+                                 ChatTemplate::kQwen3, ChatTemplate::kLlama3};
 
 TEST(ChatTemplate, RendersAsTransformersDoes) {
   const auto golden = nlohmann::json::parse(GoldenText("chat.json"));
@@ -33,22 +33,26 @@ TEST(ChatTemplate, RendersAsTransformersDoes) {
 }
 
 TEST(ChatTemplate, NamesAreUniqueAndUnknownOnesAreRefused) {
-  for (const ChatTemplate chat_template : kAll) EXPECT_EQ(*ChatTemplateFromName(ChatTemplateName(chat_template)), chat_template);
+  for (const ChatTemplate chat_template : kAll)
+    EXPECT_EQ(*ChatTemplateFromName(ChatTemplateName(chat_template)), chat_template);
   EXPECT_NE(Message(ChatTemplateFromName("alpaca").status()).find("'alpaca' is unknown"), std::string::npos);
 }
 
 TEST(ChatTemplate, RefusesWhatItCannotRender) {
   EXPECT_FALSE(RenderChat(ChatTemplate::kChatMl, {}, {}).ok());
-  EXPECT_NE(Message(RenderChat(ChatTemplate::kQwen25, {{"user", "x"}, {"critic", "y"}}, {}).status()).find("message 1 has role 'critic'"),
+  EXPECT_NE(Message(RenderChat(ChatTemplate::kQwen25, {{"user", "x"}, {"critic", "y"}}, {}).status())
+                .find("message 1 has role 'critic'"),
             std::string::npos);
   EXPECT_FALSE(RenderChat(ChatTemplate::kLlama3, {{"user", "\xFF"}}, {}).ok());
 }
 
 TEST(RecogniseTemplate, KnowsTheFamiliesInAnyLayout) {
-  for (const ChatTemplate chat_template : kAll) EXPECT_EQ(RecogniseTemplate(ChatTemplateJinja(chat_template)), chat_template);
-  EXPECT_EQ(RecogniseTemplate("{%- for message in messages %}\n    {{- \"<|im_start|>\" + message.role + '\\n' + "
-                              "message['content'] + '<|im_end|>' + '\\n' }}\r\n{%- endfor %}\n{#- note -#}\n"
-                              "{%- if add_generation_prompt %}\n  {{- '<|im_start|>assistant\n' }}\n{%- endif %}\n"),
+  for (const ChatTemplate chat_template : kAll)
+    EXPECT_EQ(RecogniseTemplate(ChatTemplateJinja(chat_template)), chat_template);
+  EXPECT_EQ(RecogniseTemplate(
+                "{%- for message in messages %}\n    {{- \"<|im_start|>\" + message.role + '\\n' + "
+                "message['content'] + '<|im_end|>' + '\\n' }}\r\n{%- endfor %}\n{#- note -#}\n"
+                "{%- if add_generation_prompt %}\n  {{- '<|im_start|>assistant\n' }}\n{%- endif %}\n"),
             ChatTemplate::kChatMl);
 }
 
@@ -62,7 +66,8 @@ TEST(RecogniseTemplate, RefusesWhatDiffersInAnyWayThatShows) {
   };
   for (const std::string& text :
        {std::string(), std::string("{{ messages }}"), chatml + " ", changed("<|im_end|>", "<|im_end|> "),
-        changed("assistant\\n", "assistant\\n<think>\\n"), changed("message['content']", "message['content'] | trim"),
+        changed("assistant\\n", "assistant\\n<think>\\n"),
+        changed("message['content']", "message['content'] | trim"),
         changed("{% endfor %}", "\n {% endfor %}"), changed("<|im_end|>\\n", "<|im_end|>")}) {
     EXPECT_FALSE(RecogniseTemplate(text).has_value()) << text;
   }

@@ -15,9 +15,11 @@ GgufVocabulary Small(const std::string& pre) {
   vocabulary.where = "m.gguf";
   vocabulary.model = "gpt2";
   vocabulary.pre = pre;
-  for (int byte = 0; byte < 256; ++byte) vocabulary.tokens.push_back(SpellBytes(std::string(1, static_cast<char>(byte))));
+  for (int byte = 0; byte < 256; ++byte)
+    vocabulary.tokens.push_back(SpellBytes(std::string(1, static_cast<char>(byte))));
   const std::string space = SpellBytes(" ");
-  for (const std::string& token : {space + space, std::string("12"), space + "1", std::string("<eos>"), std::string("<note>"), std::string("[PAD]")}) {
+  for (const std::string& token : {space + space, std::string("12"), space + "1", std::string("<eos>"),
+                                   std::string("<note>"), std::string("[PAD]")}) {
     vocabulary.tokens.push_back(token);
   }
   vocabulary.types.assign(256 + 3, 1);
@@ -35,7 +37,8 @@ std::vector<int32_t> Ids(const GgufVocabulary& vocabulary, const std::string& te
 
 TEST(GgufVocabulary, ThePreTokenizersNameDecidesHowDigitsAndSpacesSplit) {
   EXPECT_EQ(Ids(Small("smollm"), "x  12"), (std::vector<int32_t>{'x', 256, '1', '2'}));
-  EXPECT_EQ(Ids(Small("gpt-2"), "x  12"), (std::vector<int32_t>{'x', ' ', ' ', 257}));  // "12" ranks before " 1"
+  EXPECT_EQ(Ids(Small("gpt-2"), "x  12"),
+            (std::vector<int32_t>{'x', ' ', ' ', 257}));  // "12" ranks before " 1"
   EXPECT_EQ(Ids(Small("gpt-2"), "x 1"), (std::vector<int32_t>{'x', 258}));
   EXPECT_EQ(Ids(Small("qwen2"), "x  12"), (std::vector<int32_t>{'x', ' ', ' ', '1', '2'}));
   EXPECT_EQ(Ids(Small("llama-bpe"), "x  12"), (std::vector<int32_t>{259, 'x', ' ', ' ', 257}));
@@ -98,7 +101,8 @@ TEST(GgufVocabulary, NamesTheFileAndTheEntryThatIsWrong) {
   expect(bad, "tokenizer.ggml.tokens is absent");
 }
 
-// The real vocabulary against Hugging Face tokenizers (recorded); the model file is what bootstrap.sh fetched.
+// The real vocabulary against Hugging Face tokenizers (recorded); the model file is what bootstrap.sh
+// fetched.
 TEST(GgufVocabulary, SmolLm2EqualsHuggingFace) {
   const std::string path = std::string(VOLERY_SOURCE_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   const auto file = base::MappedFile::Open(path);

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-
 #include <string>
 
 #include "core/base/files.h"
@@ -13,7 +12,8 @@
 namespace volery::text {
 
 inline std::string GoldenText(const std::string& name) {
-  const StatusOr<std::string> text = base::ReadFile(std::string(VOLERY_SOURCE_DIR) + "/tests/golden/text/" + name);
+  const StatusOr<std::string> text =
+      base::ReadFile(std::string(VOLERY_SOURCE_DIR) + "/tests/golden/text/" + name);
   EXPECT_TRUE(text.ok()) << text.status();
   return text.ok() ? *text : "null";
 }
@@ -25,12 +25,15 @@ inline void ExpectGoldenRows(const Tokenizer& tokenizer, const std::string& reco
     const auto text = row["text"].get<std::string>();
     const auto ids = row["ids"].get<std::vector<int32_t>>();
     EXPECT_EQ(tokenizer.Encode(text), ids) << recording << ": " << row["text"].dump();
-    EXPECT_EQ(tokenizer.Decode(ids, false), row["all"].get<std::string>()) << recording << ": " << row["text"].dump();
-    EXPECT_EQ(tokenizer.Decode(ids, true), row["skip"].get<std::string>()) << recording << ": " << row["text"].dump();
+    EXPECT_EQ(tokenizer.Decode(ids, false), row["all"].get<std::string>())
+        << recording << ": " << row["text"].dump();
+    EXPECT_EQ(tokenizer.Decode(ids, true), row["skip"].get<std::string>())
+        << recording << ": " << row["text"].dump();
     if (!row.contains("plain")) continue;
     EncodeOptions plain;
     plain.add_special = plain.parse_special = false;
-    EXPECT_EQ(tokenizer.Encode(text, plain), row["plain"].get<std::vector<int32_t>>()) << recording << ": " << row["text"].dump();
+    EXPECT_EQ(tokenizer.Encode(text, plain), row["plain"].get<std::vector<int32_t>>())
+        << recording << ": " << row["text"].dump();
   }
 }
 

@@ -29,7 +29,8 @@ std::vector<std::string> SplitBySteps(std::vector<SplitStep> steps, const std::s
   Pieces pieces;
   made->Split(text, &pieces);
   std::vector<std::string> out;
-  for (const auto& range : pieces.ranges) out.emplace_back(pieces.text.substr(range.begin, range.end - range.begin));
+  for (const auto& range : pieces.ranges)
+    out.emplace_back(pieces.text.substr(range.begin, range.end - range.begin));
   return out;
 }
 
@@ -43,7 +44,10 @@ TEST(Scanner, QwenAndLlama3DifferInNumbers) {
   EXPECT_THAT(Scan(KnownPattern::kQwen, "He'LL(see) 123\r\n\n  x"),
               ElementsAre("He", "'LL", "(see", ")", " ", "1", "2", "3", "\r\n\n", " ", " x"));
   EXPECT_THAT(Scan(KnownPattern::kLlama3, "12345 '\xC5\xBF"), ElementsAre("123", "45", " '", "\xC5\xBF"));
-  EXPECT_THAT(Scan(KnownPattern::kQwen, "a'\xC5\xBF" "b ?!\n\nz"), ElementsAre("a", "'\xC5\xBF", "b", " ?!\n\n", "z"));
+  EXPECT_THAT(Scan(KnownPattern::kQwen,
+                   "a'\xC5\xBF"
+                   "b ?!\n\nz"),
+              ElementsAre("a", "'\xC5\xBF", "b", " ?!\n\n", "z"));
 }
 
 TEST(Scanner, RecognisesItsOwnSpellingsOnly) {
@@ -55,8 +59,9 @@ TEST(Scanner, RecognisesItsOwnSpellingsOnly) {
 
 std::string RandomText(uint64_t seed) {
   static const std::vector<uint32_t> kAlphabet = {
-      'a', 'Z', 's', 'l', 'L', 'd', 't', 'e', 'r', 'v', '\'', '\'', '1', '9', ' ', ' ', ' ', '\n', '\r', '\t', '.', '!', '(',
-      0xE9, 0x17F, 0x301, 0x416, 0x663, 0xB2, 0x2167, 0x4E00, 0xAC00, 0x1F600, 0x85, 0xA0, 0x3000, 0x200B, 0x2028, 0x180E, 0};
+      'a',  'Z',    's',    'l',    'L',     'd',  't',  'e',    'r',    'v',    '\'',   '\'',  '1',   '9',
+      ' ',  ' ',    ' ',    '\n',   '\r',    '\t', '.',  '!',    '(',    0xE9,   0x17F,  0x301, 0x416, 0x663,
+      0xB2, 0x2167, 0x4E00, 0xAC00, 0x1F600, 0x85, 0xA0, 0x3000, 0x200B, 0x2028, 0x180E, 0};
   base::RandomStream stream(seed, base::RandomUse::kGenerator);
   std::string text;
   const uint64_t length = 1 + stream.NextBelow(60);
@@ -104,7 +109,12 @@ TEST(RegexSplitter, WhiteSpaceIsUnicodesAndErrorsNameTheReason) {
   SplitStep step;
   step.kind = SplitStep::Kind::kRegex;
   step.regex = R"([^\s]+|\s)";
-  EXPECT_THAT(SplitBySteps({step}, "a\xE1\xA0\x8E" "b\xC2\x85"), ElementsAre("a\xE1\xA0\x8E" "b", "\xC2\x85"));
+  EXPECT_THAT(SplitBySteps({step},
+                           "a\xE1\xA0\x8E"
+                           "b\xC2\x85"),
+              ElementsAre("a\xE1\xA0\x8E"
+                          "b",
+                          "\xC2\x85"));
   const auto broken = RegexSplitter::Compile("(a");
   ASSERT_FALSE(broken.ok());
   EXPECT_NE(Message(broken.status()).find("parenthesis"), std::string::npos) << broken.status();

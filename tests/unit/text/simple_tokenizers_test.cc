@@ -58,7 +58,8 @@ TEST(CharactersTokenizer, IdsAreTheAlphabetsOrder) {
 
 TEST(CharactersTokenizer, RefusesBadAlphabets) {
   EXPECT_NE(Message(CharactersTokenizer("").status()).find("alphabet is empty"), std::string::npos);
-  EXPECT_NE(Message(CharactersTokenizer("aba").status()).find("'a' twice, at bytes 0 and 2"), std::string::npos);
+  EXPECT_NE(Message(CharactersTokenizer("aba").status()).find("'a' twice, at bytes 0 and 2"),
+            std::string::npos);
   EXPECT_NE(Message(CharactersTokenizer("a\xFF").status()).find("not UTF-8"), std::string::npos);
 }
 
@@ -72,7 +73,9 @@ TEST(StreamDecoder, HoldsBackUnfinishedCharactersAndAddsUpToDecode) {
   EXPECT_EQ(decoder.Push(0x98), "");
   EXPECT_EQ(decoder.Push(0x80), "\xF0\x9F\x98\x80");
   EXPECT_EQ(decoder.Push(0xE4), "");
-  EXPECT_EQ(decoder.Push('b'), "\xEF\xBF\xBD" "b");
+  EXPECT_EQ(decoder.Push('b'),
+            "\xEF\xBF\xBD"
+            "b");
   EXPECT_EQ(decoder.Push(0xC3), "");
   EXPECT_EQ(decoder.Finish(), "\xEF\xBF\xBD");
   EXPECT_EQ(decoder.Finish(), "");
@@ -107,7 +110,8 @@ TEST(TokenizerFiles, NamesTokensByContent) {
   EXPECT_FALSE(config.contains("pad_token"));
   EXPECT_EQ(files->at("chat_template.jinja"), "{{ x }}");
   options.pad = 259;
-  EXPECT_NE(Message(MakeTokenizerFiles(*BytesTokenizer(), options).status()).find("pad_token has id 259"), std::string::npos);
+  EXPECT_NE(Message(MakeTokenizerFiles(*BytesTokenizer(), options).status()).find("pad_token has id 259"),
+            std::string::npos);
 }
 
 }  // namespace

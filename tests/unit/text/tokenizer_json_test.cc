@@ -62,7 +62,10 @@ TEST(TokenizerJson, IdsWithoutTokenAreLeftOutOfText) {
 
 TEST(TokenizerJson, BrokenBytesCountAsReplacementCharacters) {
   const auto tokenizer = Load(GoldenText("small_qwen.json"));
-  EXPECT_EQ(tokenizer->Encode("a\xFF" "b"), tokenizer->Encode("a\xEF\xBF\xBD" "b"));
+  EXPECT_EQ(tokenizer->Encode("a\xFF"
+                              "b"),
+            tokenizer->Encode("a\xEF\xBF\xBD"
+                              "b"));
 }
 
 TEST(TokenizerJson, OneTokenizerServesManyThreads) {
@@ -107,7 +110,8 @@ TEST(TokenizerJson, NamesTheFileAndTheEntryThatIsWrong) {
       {"merge of one part", R"({"model": {"merges": ["a b", "ab"]}})", "model.merges[1] is \"ab\""},
       {"merge of three parts", R"({"model": {"merges": ["a b c"]}})", "model.merges[0] is \"a b c\""},
       {"merge of a number", R"({"model": {"merges": [["a", 3]]}})", "model.merges[0] is [\"a\",3]"},
-      {"merge of an unknown token", R"({"model": {"merges": ["a z"]}})", "model.merges[0]: 'z' is not in model.vocab"},
+      {"merge of an unknown token", R"({"model": {"merges": ["a z"]}})",
+       "model.merges[0]: 'z' is not in model.vocab"},
       {"merge that makes no token", R"({"model": {"merges": ["b a"]}})", "merge 0 makes 'ba'"},
       {"vocabulary as a list", R"({"model": {"vocab": ["a"]}})", "model.vocab is array"},
       {"no vocabulary", R"({"model": {"vocab": null}})", "model.vocab is missing"},
@@ -116,24 +120,38 @@ TEST(TokenizerJson, NamesTheFileAndTheEntryThatIsWrong) {
       {"gap in the ids", R"({"model": {"vocab": {"c": 7}}})", "no token has id 3"},
       {"negative id", R"({"model": {"vocab": {"c": -1}}})", "has id -1"},
       {"huge id", R"({"model": {"vocab": {"c": 99999999999}}})", "has id 99999999999"},
-      {"added token of a taken id", R"({"added_tokens": [{"id": 2, "content": "<eos>"}]})", "added_tokens[0]: id 2 belongs to both"},
-      {"added token with two ids", R"({"added_tokens": [{"id": 9, "content": "a"}]})", "added_tokens[0]: 'a' has id 9 here and 0"},
+      {"added token of a taken id", R"({"added_tokens": [{"id": 2, "content": "<eos>"}]})",
+       "added_tokens[0]: id 2 belongs to both"},
+      {"added token with two ids", R"({"added_tokens": [{"id": 9, "content": "a"}]})",
+       "added_tokens[0]: 'a' has id 9 here and 0"},
       {"added token without content", R"({"added_tokens": [{"id": 4}]})", "added_tokens[0] is"},
-      {"flag that is no flag", R"({"added_tokens": [{"id": 4, "content": "x", "lstrip": 1}]})", "lstrip is 1"},
+      {"flag that is no flag", R"({"added_tokens": [{"id": 4, "content": "x", "lstrip": 1}]})",
+       "lstrip is 1"},
       {"other model", R"({"model": {"type": "Unigram"}})", "model.type is \"Unigram\""},
       {"dropout", R"({"model": {"dropout": 0.1}})", "model.dropout is 0.1"},
       {"byte fallback", R"({"model": {"byte_fallback": true}})", "model.byte_fallback"},
       {"word suffix", R"({"model": {"end_of_word_suffix": "</w>"}})", "model.end_of_word_suffix"},
       {"unknown token that isn't there", R"({"model": {"unk_token": "<unk>"}})", "model.unk_token"},
-      {"other normaliser", R"({"normalizer": {"type": "Lowercase"}})", "normalizer Lowercase is not supported"},
-      {"normaliser in a sequence", R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "NFKC"}]}})", "normalizer NFKC"},
+      {"other normaliser", R"({"normalizer": {"type": "Lowercase"}})",
+       "normalizer Lowercase is not supported"},
+      {"normaliser in a sequence",
+       R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "NFKC"}]}})",
+       "normalizer NFKC"},
       {"no pre-tokenizer", R"({"pre_tokenizer": null})", "no ByteLevel step"},
       {"other pre-tokenizer", R"({"pre_tokenizer": {"type": "Metaspace"}})", "pre_tokenizer: Metaspace"},
-      {"other split", R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "MergedWithNext"}})", "behavior mergedwithnext"},
-      {"expression that is none", R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"}, {"type": "ByteLevel"}]}})", "pre_tokenizer: regular expression '(a'"},
-      {"other post-processor", R"({"post_processor": {"type": "RobertaProcessing"}})", "post_processor: RobertaProcessing"},
-      {"template without text", R"({"post_processor": {"type": "TemplateProcessing", "single": []}})", "no Sequence"},
-      {"template of an unknown token", R"({"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}], "special_tokens": {}}})", "'x' is not in special_tokens"},
+      {"other split",
+       R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "MergedWithNext"}})",
+       "behavior mergedwithnext"},
+      {"expression that is none",
+       R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"}, {"type": "ByteLevel"}]}})",
+       "pre_tokenizer: regular expression '(a'"},
+      {"other post-processor", R"({"post_processor": {"type": "RobertaProcessing"}})",
+       "post_processor: RobertaProcessing"},
+      {"template without text", R"({"post_processor": {"type": "TemplateProcessing", "single": []}})",
+       "no Sequence"},
+      {"template of an unknown token",
+       R"({"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}], "special_tokens": {}}})",
+       "'x' is not in special_tokens"},
       {"no decoder", R"({"decoder": null})", "decoder null"},
       {"other decoder", R"({"decoder": {"type": "WordPiece"}})", "decoder WordPiece"},
       {"no model", R"({"model": null})", "no \"model\" object"},
@@ -151,7 +169,9 @@ TEST(TokenizerJson, NamesTheFileAndTheEntryThatIsWrong) {
 }
 
 TEST(TokenizerJson, TextThatIsNoJsonIsAnError) {
-  for (const char* text : {"", "{", "[]", "null", "{\"model\": {\"vocab\": {}, \"merges\": []}, \"decoder\": {\"type\": \"ByteLevel\"}}"}) {
+  for (const char* text :
+       {"", "{", "[]", "null",
+        "{\"model\": {\"vocab\": {}, \"merges\": []}, \"decoder\": {\"type\": \"ByteLevel\"}}"}) {
     const auto made = BpeFromTokenizerJson(text, "t.json");
     ASSERT_FALSE(made.ok()) << text;
     EXPECT_EQ(std::string(Message(made.status())).rfind("t.json: ", 0), 0u) << made.status();

@@ -8,8 +8,8 @@ namespace {
 TEST(Utf8, TellsValidFromBroken) {
   EXPECT_TRUE(IsValidUtf8("plain ascii, long enough for whole words"));
   EXPECT_TRUE(IsValidUtf8("\xC3\xA9 \xE4\xBD\xA0 \xF0\x9F\x98\x80"));
-  for (const char* broken : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xF4\x90\x80\x80",
-                             "abcdefgh\xFF"}) {
+  for (const char* broken : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80",
+                             "\xF4\x90\x80\x80", "abcdefgh\xFF"}) {
     EXPECT_FALSE(IsValidUtf8(broken)) << broken;
   }
 }
