@@ -9,7 +9,9 @@ here; put them into a folder:
   qwen3_a.jinja   chat_template of tokenizer_config.json of Qwen/Qwen3-0.6B (first release)
   qwen3_b.jinja   the same, later revision (content may be other than a string)
   llama3.jinja    chat_template of tokenizer_config.json of meta-llama/Meta-Llama-3-8B-Instruct (revised generation prompt)
-chatml is restated here: the family has no single original.
+chatml is restated here: the family has no single original. The recording here was made from the GGUF and from public
+copies of the other four, not from the model repositories: the qwen2.5 copy had another generation prompt, put back by
+hand to "<|im_start|>assistant\\n"; qwen3_a was transcribed with LF line ends. Compare the SHA-256 before relying on them.
     record_chat.py --templates FOLDER [--gguf models/SmolLM2-135M-Instruct.Q4_1.gguf]
 """
 import argparse
@@ -65,7 +67,7 @@ def main():
             origin = "the model's GGUF"
         else:
             with open(os.path.join(args.templates, name + ".jinja"), encoding="utf-8", newline="") as file:
-                template, origin = file.read(), "the family's published template"
+                template, origin = file.read(), "a public copy, see record_chat.py"
         out["templates"][name] = {"sha256": hashlib.sha256(template.encode()).hexdigest(), "origin": origin}
         chats = PLAIN + (THOUGHTS + TOOLS if name.startswith("qwen") else [])
         for messages in chats:

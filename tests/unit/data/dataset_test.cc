@@ -56,5 +56,21 @@ TEST(Dataset, ReadsAFileByItsName) {
   EXPECT_EQ(ReadDataset(folder.File("none.jsonl")).status().code(), StatusCode::kNotFound);
 }
 
+TEST(Dataset, ReadsParquet) {
+  const auto dataset = ReadDataset(VOLERY_SOURCE_DIR "/tests/fuzz/corpus/dataset/table.parquet");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  ASSERT_EQ(dataset->rows.size(), 2u);
+  EXPECT_THAT(dataset->rows[1].where, HasSubstr("table.parquet:row 1"));
+  EXPECT_EQ(dataset->rows[1].columns["prompt"], "b");
+  EXPECT_EQ(dataset->rows[1].columns["answer"], 2);
+  EXPECT_EQ(dataset->rows[1].columns["messages"][0]["content"], "y");
+}
+
+TEST(Dataset, ADamagedParquetFileIsNamed) {
+  base::TemporaryFolder folder;
+  ASSERT_TRUE(base::WriteFileAtomic(folder.File("d.parquet"), "PAR1 and nothing more").ok());
+  EXPECT_THAT(Message(ReadDataset(folder.File("d.parquet")).status()), HasSubstr("d.parquet"));
+}
+
 }  // namespace
 }  // namespace volery::data
