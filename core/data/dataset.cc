@@ -25,7 +25,8 @@ StatusOr<Dataset> ReadJsonLines(std::istream& in, const std::string& path) {
     dataset.rows.push_back({line.where, line.value});
     return OkStatus();
   }));
-  if (dataset.rows.empty()) return InvalidError(path, ": the dataset is empty; give it one JSON object a line");
+  if (dataset.rows.empty())
+    return InvalidError(path, ": the dataset is empty; give it one JSON object a line");
   return dataset;
 }
 
@@ -56,8 +57,8 @@ StatusOr<Dataset> ParseParquet(std::span<const std::byte> bytes, const std::stri
 StatusOr<const nlohmann::json*> Column(const DatasetRow& row, const std::string& name) {
   const auto found = row.columns.find(name);
   if (found == row.columns.end()) {
-    return InvalidError(row.where, ": there is no column \"", name, "\"; this row has ", ColumnNames(row.columns),
-                        "; name the right one under [tasks]");
+    return InvalidError(row.where, ": there is no column \"", name, "\"; this row has ",
+                        ColumnNames(row.columns), "; name the right one under [tasks]");
   }
   return &*found;
 }

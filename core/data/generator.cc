@@ -10,21 +10,25 @@ namespace {
 
 constexpr int32_t kLongest = 4096;
 
-StatusOr<int64_t> IntegerOption(const std::string& key, const nlohmann::json& value, int64_t low, int64_t high) {
+StatusOr<int64_t> IntegerOption(const std::string& key, const nlohmann::json& value, int64_t low,
+                                int64_t high) {
   if (!value.is_number_integer()) return InvalidError("generator \"reverse\": ", key, " must be an integer");
   const bool huge = value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(high);
   if (huge || value.get<int64_t>() < low || value.get<int64_t>() > high) {
-    return InvalidError("generator \"reverse\": ", key, " must be in ", low, " ... ", high, ", but is ", value.dump());
+    return InvalidError("generator \"reverse\": ", key, " must be in ", low, " ... ", high, ", but is ",
+                        value.dump());
   }
   return value.get<int64_t>();
 }
 
 Status CheckAlphabet(const std::string& alphabet) {
   const std::set<char> letters(alphabet.begin(), alphabet.end());
-  const bool plain = std::all_of(alphabet.begin(), alphabet.end(), [](char c) { return c > ' ' && c < 127 && c != '>'; });
+  const bool plain =
+      std::all_of(alphabet.begin(), alphabet.end(), [](char c) { return c > ' ' && c < 127 && c != '>'; });
   if (alphabet.empty() || !plain || letters.size() != alphabet.size()) {
-    return InvalidError("generator \"reverse\": alphabet must be printable ASCII letters, none twice, without '>', but is \"",
-                        alphabet, "\"");
+    return InvalidError(
+        "generator \"reverse\": alphabet must be printable ASCII letters, none twice, without '>', but is \"",
+        alphabet, "\"");
   }
   return OkStatus();
 }
@@ -33,7 +37,8 @@ Status CheckAlphabet(const std::string& alphabet) {
 
 StatusOr<ReverseOptions> ParseReverseOptions(const nlohmann::json& options) {
   ReverseOptions parsed;
-  if (!options.is_null() && !options.is_object()) return InvalidError("generator \"reverse\": options must be a table");
+  if (!options.is_null() && !options.is_object())
+    return InvalidError("generator \"reverse\": options must be a table");
   for (const auto& [key, value] : options.items()) {
     if (key == "alphabet") {
       if (!value.is_string()) return InvalidError("generator \"reverse\": alphabet must be a string");
@@ -58,8 +63,8 @@ StatusOr<std::shared_ptr<const ReverseTasks>> ReverseTasks::Make(ReverseOptions 
                                                                  TextCallbacks text) {
   VOLERY_RETURN_IF_ERROR(CheckAlphabet(options.alphabet));
   if (options.min_length < 1 || options.min_length > options.max_length) {
-    return InvalidError("generator \"reverse\": min_length ", options.min_length, " must be at least 1 and at most max_length ",
-                        options.max_length);
+    return InvalidError("generator \"reverse\": min_length ", options.min_length,
+                        " must be at least 1 and at most max_length ", options.max_length);
   }
   if (options.count < 1) return InvalidError("generator \"reverse\": count must be at least 1");
   return std::shared_ptr<const ReverseTasks>(new ReverseTasks(std::move(options), seed, std::move(text)));
@@ -85,8 +90,9 @@ StatusOr<std::shared_ptr<const Task>> ReverseTasks::Get(int64_t index) const {
   return std::make_shared<const Task>(std::move(task));
 }
 
-StatusOr<std::shared_ptr<const TaskSource>> MakeGenerator(const std::string& name, const nlohmann::json& options,
-                                                          uint64_t seed, TextCallbacks text) {
+StatusOr<std::shared_ptr<const TaskSource>> MakeGenerator(const std::string& name,
+                                                          const nlohmann::json& options, uint64_t seed,
+                                                          TextCallbacks text) {
   if (name != "reverse") return InvalidError("unknown task generator \"", name, "\"; there is \"reverse\"");
   VOLERY_ASSIGN_OR_RETURN(ReverseOptions parsed, ParseReverseOptions(options));
   VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<const TaskSource> tasks,

@@ -1,6 +1,7 @@
 #pragma once
 // Seeded task generators: datasets without a file. Task i is a pure function of (seed, i).
-// "reverse": letters to be said backwards, prompt "abc>", answer "cba"; options alphabet, min_length, max_length, count.
+// "reverse": letters to be said backwards, prompt "abc>", answer "cba"; options alphabet, min_length,
+// max_length, count.
 
 #include <cstdint>
 #include <memory>
@@ -14,10 +15,10 @@
 namespace volery::data {
 
 struct ReverseOptions {
-  std::string alphabet = "abcdefghij";   // ASCII, no letter twice, without '>'
+  std::string alphabet = "abcdefghij";  // ASCII, no letter twice, without '>'
   int32_t min_length = 3;
   int32_t max_length = 6;
-  int64_t count = 20000;                 // tasks
+  int64_t count = 20000;  // tasks
 };
 
 // Unknown keys and wrong types are errors that name the key and those that exist.
@@ -25,7 +26,8 @@ StatusOr<ReverseOptions> ParseReverseOptions(const nlohmann::json& options);
 
 class ReverseTasks : public TaskSource {
  public:
-  static StatusOr<std::shared_ptr<const ReverseTasks>> Make(ReverseOptions options, uint64_t seed, TextCallbacks text);
+  static StatusOr<std::shared_ptr<const ReverseTasks>> Make(ReverseOptions options, uint64_t seed,
+                                                            TextCallbacks text);
   int64_t size() const override { return options_.count; }
   StatusOr<std::shared_ptr<const Task>> Get(int64_t index) const override;
 
@@ -37,8 +39,10 @@ class ReverseTasks : public TaskSource {
   TextCallbacks text_;
 };
 
-// The generator called `name` with its options (a JSON object). Errors: unknown generator (with those that exist).
-StatusOr<std::shared_ptr<const TaskSource>> MakeGenerator(const std::string& name, const nlohmann::json& options,
-                                                          uint64_t seed, TextCallbacks text);
+// The generator called `name` with its options (a JSON object). Errors: unknown generator (with those that
+// exist).
+StatusOr<std::shared_ptr<const TaskSource>> MakeGenerator(const std::string& name,
+                                                          const nlohmann::json& options, uint64_t seed,
+                                                          TextCallbacks text);
 
 }  // namespace volery::data

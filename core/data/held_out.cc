@@ -49,8 +49,9 @@ StatusOr<TaskSplit> SplitHeldOut(std::shared_ptr<const TaskSource> all, int64_t 
     if (!prompts.contains(task->prompt_text)) train.push_back(index);
   }
   if (train.empty()) {
-    return InvalidError("every task has the prompt of a held-out one, so none is left to train on; lower eval.tasks = ", count,
-                        " or add tasks with other prompts");
+    return InvalidError(
+        "every task has the prompt of a held-out one, so none is left to train on; lower eval.tasks = ",
+        count, " or add tasks with other prompts");
   }
   TaskSplit split;
   split.train = std::make_shared<TaskSubset>(all, std::move(train));

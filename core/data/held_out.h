@@ -1,6 +1,6 @@
 #pragma once
-// The held-out split: evaluation tasks chosen by the seed and never trained on. A task whose prompt equals a held-out one
-// leaves the training side too, so that no evaluation prompt is ever seen in training.
+// The held-out split: evaluation tasks chosen by the seed and never trained on. A task whose prompt equals a
+// held-out one leaves the training side too, so that no evaluation prompt is ever seen in training.
 
 #include <cstdint>
 #include <memory>
@@ -26,7 +26,7 @@ class TaskSubset : public TaskSource {
 
 struct TaskSplit {
   std::shared_ptr<const TaskSource> train;
-  std::shared_ptr<const TaskSource> held_out;   // null when none was asked for
+  std::shared_ptr<const TaskSource> held_out;  // null when none was asked for
 };
 
 // Holds out `count` tasks (0: none). Reads every task once. Errors: not enough tasks for both sides.

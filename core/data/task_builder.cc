@@ -21,7 +21,8 @@ StatusOr<std::string> OptionalText(const DatasetRow& row, const std::string& nam
 Status CheckMessages(const nlohmann::json& messages, const DatasetRow& row, const std::string& column) {
   if (!messages.is_array() || messages.empty()) {
     return InvalidError(row.where, ": column \"", column,
-                        "\" must be a non-empty array of {\"role\", \"content\"}, but is ", messages.type_name());
+                        "\" must be a non-empty array of {\"role\", \"content\"}, but is ",
+                        messages.type_name());
   }
   for (const nlohmann::json& message : messages) {
     const bool good = message.is_object() && message.contains("role") && message["role"].is_string() &&
@@ -40,7 +41,8 @@ StatusOr<std::string> TaskBuilder::PlainPrompt(const DatasetRow& row) const {
   VOLERY_ASSIGN_OR_RETURN(const nlohmann::json* cell, Column(row, options_.columns.prompt));
   if (!cell->is_string()) {
     return InvalidError(row.where, ": column \"", options_.columns.prompt, "\" must be a string, but is ",
-                        cell->type_name(), cell->is_array() ? "; name a column of chat messages as tasks.messages" : "");
+                        cell->type_name(),
+                        cell->is_array() ? "; name a column of chat messages as tasks.messages" : "");
   }
   std::string prompt = cell->get<std::string>();
   if (prompt.empty()) return InvalidError(row.where, ": column \"", options_.columns.prompt, "\" is empty");
@@ -79,9 +81,10 @@ StatusOr<Task> TaskBuilder::Build(const DatasetRow& row, int64_t index) const {
   if (task.prompt.empty()) return InvalidError(row.where, ": the prompt has no tokens");
   const int64_t length = static_cast<int64_t>(task.prompt.size());
   if (options_.max_prompt_tokens > 0 && length > options_.max_prompt_tokens) {
-    return InvalidError(row.where, ": the prompt has ", length, " tokens, but only ", options_.max_prompt_tokens,
-                        " leave room for the answer in the model's context; shorten it, remove the row or lower "
-                        "rollout.max_new_tokens");
+    return InvalidError(
+        row.where, ": the prompt has ", length, " tokens, but only ", options_.max_prompt_tokens,
+        " leave room for the answer in the model's context; shorten it, remove the row or lower "
+        "rollout.max_new_tokens");
   }
   VOLERY_ASSIGN_OR_RETURN(task.answer, OptionalText(row, options_.columns.answer, "answer"));
   VOLERY_ASSIGN_OR_RETURN(task.id, OptionalText(row, options_.columns.id, "id"));

@@ -22,11 +22,13 @@ int64_t TaskOrder::IndexOf(GroupId id) const {
     base::RandomStream random(seed_, base::RandomUse::kRefill, id.bits);
     return static_cast<int64_t>(random.NextBelow(tasks_));
   }
-  const uint64_t position = static_cast<uint64_t>(id.step()) * groups_per_step_ + static_cast<uint64_t>(id.index());
+  const uint64_t position =
+      static_cast<uint64_t>(id.step()) * groups_per_step_ + static_cast<uint64_t>(id.index());
   return static_cast<int64_t>(Permute(position / tasks_, position % tasks_));
 }
 
-// Cycle walking: a permutation of the power of four, applied until it falls below tasks_, permutes [0, tasks_).
+// Cycle walking: a permutation of the power of four, applied until it falls below tasks_, permutes [0,
+// tasks_).
 uint64_t TaskOrder::Permute(uint64_t epoch, uint64_t position) const {
   do {
     position = Feistel(epoch, position);

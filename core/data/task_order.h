@@ -1,6 +1,7 @@
 #pragma once
-// Which task a group gets: a pure function of (seed, group id), so that neither timing nor a resume changes it.
-// Round 0 walks a fresh permutation of all tasks per epoch; refill rounds draw from a second keyed stream.
+// Which task a group gets: a pure function of (seed, group id), so that neither timing nor a resume changes
+// it. Round 0 walks a fresh permutation of all tasks per epoch; refill rounds draw from a second keyed
+// stream.
 
 #include <cstdint>
 
@@ -12,14 +13,14 @@ class TaskOrder {
  public:
   // tasks > 0, groups_per_step > 0.
   TaskOrder(uint64_t seed, int64_t tasks, int64_t groups_per_step);
-  int64_t IndexOf(GroupId id) const;   // in [0, tasks)
+  int64_t IndexOf(GroupId id) const;  // in [0, tasks)
 
  private:
   uint64_t Permute(uint64_t epoch, uint64_t position) const;
   uint64_t Feistel(uint64_t epoch, uint64_t value) const;
 
   uint64_t seed_, tasks_, groups_per_step_;
-  int half_bits_;   // of the smallest power of four that is not below tasks_
+  int half_bits_;  // of the smallest power of four that is not below tasks_
 };
 
 }  // namespace volery::data

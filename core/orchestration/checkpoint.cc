@@ -14,7 +14,8 @@ namespace {
 constexpr const char* kMarker = "complete";
 constexpr const char* kPrefix = "step_";
 
-// Files below `path` relative to it, sorted, without the marker; the folders themselves are appended to `folders`.
+// Files below `path` relative to it, sorted, without the marker; the folders themselves are appended to
+// `folders`.
 Status ListFiles(const std::string& path, const std::string& below, std::vector<std::string>& files,
                  std::vector<std::string>& folders) {
   const std::string here = below.empty() ? path : path + "/" + below;
@@ -60,12 +61,15 @@ std::optional<int64_t> StepOf(const std::string& name) {
 
 Status SaveAdvice(const Status& status, const std::string& folder) {
   return Annotate(status, "saving the checkpoint ", folder,
-                  " (older checkpoints are untouched; free disk space or lower checkpoint.keep, then go on with --resume)");
+                  " (older checkpoints are untouched; free disk space or lower checkpoint.keep, then go on "
+                  "with --resume)");
 }
 
 }  // namespace
 
-std::string CheckpointStore::PathOf(StepId step) const { return Cat(folder_, "/", kPrefix, step); }
+std::string CheckpointStore::PathOf(StepId step) const {
+  return Cat(folder_, "/", kPrefix, step);
+}
 
 Status CheckpointStore::Save(StepId step, const std::function<Status(const std::string& folder)>& fill) {
   const std::string path = PathOf(step), temporary = path + ".tmp";
@@ -91,16 +95,19 @@ StatusOr<std::vector<Checkpoint>> CheckpointStore::List() const {
   if (!base::Exists(folder_)) return found;
   VOLERY_ASSIGN_OR_RETURN(std::vector<std::string> names, base::ListFolder(folder_));
   for (const std::string& name : names) {
-    if (const std::optional<int64_t> step = StepOf(name)) found.push_back({StepId(*step), folder_ + "/" + name});
+    if (const std::optional<int64_t> step = StepOf(name))
+      found.push_back({StepId(*step), folder_ + "/" + name});
   }
-  std::sort(found.begin(), found.end(), [](const Checkpoint& a, const Checkpoint& b) { return a.step < b.step; });
+  std::sort(found.begin(), found.end(),
+            [](const Checkpoint& a, const Checkpoint& b) { return a.step < b.step; });
   return found;
 }
 
 Status CheckpointStore::Prune() {
   VOLERY_ASSIGN_OR_RETURN(std::vector<Checkpoint> found, List());
   const int64_t excess = static_cast<int64_t>(found.size()) - std::max<int64_t>(keep_, 1);
-  for (int64_t i = 0; i < excess; ++i) VOLERY_RETURN_IF_ERROR(base::RemoveAll(found[static_cast<size_t>(i)].path));
+  for (int64_t i = 0; i < excess; ++i)
+    VOLERY_RETURN_IF_ERROR(base::RemoveAll(found[static_cast<size_t>(i)].path));
   return OkStatus();
 }
 
@@ -120,7 +127,8 @@ Status CheckpointStore::RemoveAfter(StepId step) {
   for (const std::string& name : names) {
     const std::optional<int64_t> found = StepOf(name);
     const bool unfinished = name.starts_with(kPrefix) && name.ends_with(".tmp");
-    if (unfinished || (found && *found > step.value)) VOLERY_RETURN_IF_ERROR(base::RemoveAll(folder_ + "/" + name));
+    if (unfinished || (found && *found > step.value))
+      VOLERY_RETURN_IF_ERROR(base::RemoveAll(folder_ + "/" + name));
   }
   return OkStatus();
 }

@@ -38,7 +38,8 @@ Status EngineSource::Admit(std::vector<data::GroupSpec> groups) {
   for (data::GroupSpec& spec : groups) {
     const GroupId id = spec.id;
     if (spec.samples < 1) return InternalError("group ", id.bits, " asks for ", spec.samples, " samples");
-    const bool fresh = waiting_.emplace(id, Waiting{std::move(spec), std::max<uint64_t>(published_, 1)}).second;
+    const bool fresh =
+        waiting_.emplace(id, Waiting{std::move(spec), std::max<uint64_t>(published_, 1)}).second;
     if (!fresh) return InternalError("group ", id.bits, " was admitted twice");
   }
   changed_.notify_all();
@@ -76,7 +77,8 @@ Status EngineSource::FillCompletions(data::Group& group) const {
   for (data::Rollout& rollout : group.rollouts) {
     std::vector<int32_t> tokens;
     for (const data::Span& span : rollout.spans) {
-      if (span.origin == data::SpanOrigin::kSampled) tokens.insert(tokens.end(), span.tokens.begin(), span.tokens.end());
+      if (span.origin == data::SpanOrigin::kSampled)
+        tokens.insert(tokens.end(), span.tokens.begin(), span.tokens.end());
     }
     if (rollout.stop == data::StopReason::kStop && !tokens.empty()) tokens.pop_back();
     VOLERY_ASSIGN_OR_RETURN(rollout.completion, options_.decode(tokens));
@@ -103,9 +105,12 @@ base::MetricRow EngineSource::TakeMetrics() {
 std::string EngineSource::SamplerActivity() const {
   std::lock_guard lock(mutex_);
   switch (mode_) {
-    case Mode::kIdle: return "waits for groups";
-    case Mode::kWaitingForWeights: return Cat("holds ", waiting_.size(), " groups until a version for them is prepared");
-    case Mode::kBusy: return Cat("decodes ", live_, " sequences");
+    case Mode::kIdle:
+      return "waits for groups";
+    case Mode::kWaitingForWeights:
+      return Cat("holds ", waiting_.size(), " groups until a version for them is prepared");
+    case Mode::kBusy:
+      return Cat("decodes ", live_, " sequences");
   }
   return "";
 }
@@ -151,7 +156,8 @@ Status EngineSource::PreparerLoop() {
 
 bool EngineSource::SamplerHasWork() const {
   if (prepared_ || !engine_idle_) return true;
-  return std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& entry) { return entry.second.needs <= active_; });
+  return std::any_of(waiting_.begin(), waiting_.end(),
+                     [&](const auto& entry) { return entry.second.needs <= active_; });
 }
 
 void EngineSource::WaitForWork(std::unique_lock<std::mutex>& lock) {
@@ -204,7 +210,8 @@ Status EngineSource::SubmitWaiting() {
 
 std::optional<data::GroupSpec> EngineSource::NextSpec() {
   std::lock_guard lock(mutex_);
-  const auto ready = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& entry) { return entry.second.needs <= active_; });
+  const auto ready = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const auto& entry) { return entry.second.needs <= active_; });
   if (ready == waiting_.end()) return std::nullopt;
   data::GroupSpec spec = std::move(ready->second.spec);
   waiting_.erase(ready);
@@ -230,7 +237,8 @@ Status EngineSource::Decode() {
   VOLERY_ASSIGN_OR_RETURN(std::vector<data::FinishedSequence> finished, engine_.Step());
   Moved(sampler_entry_);
   std::vector<data::Group> complete;
-  for (data::FinishedSequence& sequence : finished) VOLERY_RETURN_IF_ERROR(Collect(std::move(sequence), complete));
+  for (data::FinishedSequence& sequence : finished)
+    VOLERY_RETURN_IF_ERROR(Collect(std::move(sequence), complete));
   const data::EngineStats stats = engine_.stats();
   std::lock_guard lock(mutex_);
   tokens_ += stats.decoded_tokens - decoded_before_;
@@ -245,8 +253,10 @@ Status EngineSource::Collect(data::FinishedSequence finished, std::vector<data::
   const GroupId id = finished.rollout.group;
   const auto found = partial_.find(id);
   const int32_t sample = finished.rollout.sample;
-  if (found == partial_.end() || sample < 0 || static_cast<size_t>(sample) >= found->second.group.rollouts.size()) {
-    return InternalError("the engine finished sample ", sample, " of group ", id.bits, ", which it was never given");
+  if (found == partial_.end() || sample < 0 ||
+      static_cast<size_t>(sample) >= found->second.group.rollouts.size()) {
+    return InternalError("the engine finished sample ", sample, " of group ", id.bits,
+                         ", which it was never given");
   }
   found->second.group.rollouts[static_cast<size_t>(sample)] = std::move(finished.rollout);
   if (--found->second.missing > 0) return OkStatus();

@@ -1,13 +1,14 @@
 #pragma once
-// The in-process side of both seams: an engine as RolloutSource and as WeightSink. It owns the sampler's thread (the only
-// one that touches the engine) and the preparer's (packs versions, so that the sampler never waits for packing).
+// The in-process side of both seams: an engine as RolloutSource and as WeightSink. It owns the sampler's
+// thread (the only one that touches the engine) and the preparer's (packs versions, so that the sampler never
+// waits for packing).
 //
-// A group is sampled with the newest version that was published before its admission, or a newer one. Groups go to the
-// engine in the order of their ids, a whole admission at once; so with nothing else in flight (staleness 0) the engine
-// sees the same requests between the same steps in every run.
+// A group is sampled with the newest version that was published before its admission, or a newer one. Groups
+// go to the engine in the order of their ids, a whole admission at once; so with nothing else in flight
+// (staleness 0) the engine sees the same requests between the same steps in every run.
 
-#include <cstdint>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -29,13 +30,14 @@ struct EngineSourceOptions {
   data::OnUpdate on_update = data::OnUpdate::kKeep;
   // Text of sampled tokens, for the rewards. Called by the threads that call Next.
   std::function<StatusOr<std::string>(const std::vector<int32_t>& tokens)> decode;
-  // How many sequences may be with the engine at once: as many as it has slots. The rest waits here, in the order of ids,
-  // so that a step's refills go before later steps' groups. 0: no limit.
+  // How many sequences may be with the engine at once: as many as it has slots. The rest waits here, in the
+  // order of ids, so that a step's refills go before later steps' groups. 0: no limit.
   int64_t max_sequences = 0;
-  // Runs first on the sampler's (0) and the preparer's (1) thread, e.g. to fix how many cores they use. May be empty.
+  // Runs first on the sampler's (0) and the preparer's (1) thread, e.g. to fix how many cores they use. May
+  // be empty.
   std::function<void(int thread)> on_thread_start;
   base::Clock* clock = &base::Clock::Real();
-  base::Watchdog* watchdog = nullptr;   // optional; outlives the source
+  base::Watchdog* watchdog = nullptr;  // optional; outlives the source
 };
 
 // All public functions are thread-safe.
@@ -43,20 +45,20 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
  public:
   // `engine` must outlive this. An engine's error stops the run through `stop`.
   EngineSource(data::Engine& engine, EngineSourceOptions options, base::StopToken stop);
-  ~EngineSource() override;   // ends both threads; groups in flight are given up
+  ~EngineSource() override;  // ends both threads; groups in flight are given up
 
   data::SourceSupplies supplies() const override { return {}; }
   Status Admit(std::vector<data::GroupSpec> groups) override;
   StatusOr<data::Group> Next(int64_t timeout_ms) override;
   Status Publish(data::WeightVersionPtr version) override;
-  // "sampler/idle" (share of the time since the last call), "time/wait_for_weights" (seconds in which groups waited for
-  // a version and nothing could be decoded), "tokens_per_s" (sampled), "sampler/tokens".
+  // "sampler/idle" (share of the time since the last call), "time/wait_for_weights" (seconds in which groups
+  // waited for a version and nothing could be decoded), "tokens_per_s" (sampled), "sampler/tokens".
   base::MetricRow TakeMetrics() override;
 
  private:
   struct Waiting {
     data::GroupSpec spec;
-    uint64_t needs = 0;   // number of the publication that it waits for
+    uint64_t needs = 0;  // number of the publication that it waits for
   };
   struct Partial {
     data::Group group;
@@ -70,7 +72,7 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
 
   Status SamplerLoop();
   Status PreparerLoop();
-  bool SamplerHasWork() const;                    // with mutex_
+  bool SamplerHasWork() const;  // with mutex_
   void WaitForWork(std::unique_lock<std::mutex>& lock);
   Status TakeWeights();
   Status SubmitWaiting();
@@ -79,7 +81,7 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   Status Decode();
   Status Collect(data::FinishedSequence finished, std::vector<data::Group>& complete);
   Status FillCompletions(data::Group& group) const;
-  void Account(Mode next);                        // with mutex_
+  void Account(Mode next);  // with mutex_
   std::string SamplerActivity() const;
   std::string PreparerActivity() const;
   static void Moved(const std::shared_ptr<base::Watchdog::Entry>& entry);
@@ -92,10 +94,10 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool closing_ = false;
-  std::map<GroupId, Waiting> waiting_;            // admitted, not yet with the engine
+  std::map<GroupId, Waiting> waiting_;  // admitted, not yet with the engine
   std::deque<data::Group> finished_;
-  uint64_t published_ = 0;                        // publications so far
-  uint64_t active_ = 0;                           // the one that the engine samples with
+  uint64_t published_ = 0;  // publications so far
+  uint64_t active_ = 0;     // the one that the engine samples with
   data::WeightVersionPtr to_prepare_;
   bool preparing_ = false;
   std::optional<Prepared> prepared_;

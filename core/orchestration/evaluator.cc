@@ -6,7 +6,7 @@ namespace volery::orchestration {
 namespace {
 
 constexpr int64_t kTickMs = 200;
-constexpr double kRounding = 1e-9;   // weighted sums that should be 1 may miss it by a rounding
+constexpr double kRounding = 1e-9;  // weighted sums that should be 1 may miss it by a rounding
 
 struct Sums {
   double reward = 0, length = 0;
@@ -31,17 +31,20 @@ void AddGroup(const data::Group& group, double solved_at, Sums& sums) {
   sums.passed += passed;
 }
 
-double Share(double part, int64_t whole) { return whole > 0 ? part / static_cast<double>(whole) : 0.0; }
+double Share(double part, int64_t whole) {
+  return whole > 0 ? part / static_cast<double>(whole) : 0.0;
+}
 
 // One rollout a candidate; rewards read the text.
-data::Group AnswerAll(const std::shared_ptr<const data::Task>& task, const std::vector<std::string>& candidates,
-                      size_t begin, size_t end) {
+data::Group AnswerAll(const std::shared_ptr<const data::Task>& task,
+                      const std::vector<std::string>& candidates, size_t begin, size_t end) {
   data::Group group;
   group.task = task;
   for (size_t i = begin; i < end; ++i) {
     data::Rollout rollout;
     rollout.sample = static_cast<int32_t>(i - begin);
-    rollout.spans = {{data::SpanOrigin::kPrompt, task->prompt, {}, {}, {}}, {data::SpanOrigin::kSampled, {}, {}, {}, {}}};
+    rollout.spans = {{data::SpanOrigin::kPrompt, task->prompt, {}, {}, {}},
+                     {data::SpanOrigin::kSampled, {}, {}, {}, {}}};
     rollout.completion = candidates[i];
     group.rollouts.push_back(std::move(rollout));
   }
@@ -52,13 +55,15 @@ data::Group AnswerAll(const std::shared_ptr<const data::Task>& task, const std::
 
 base::MetricRow EvalResult::Metrics(const EvalOptions& options) const {
   const std::string prefix = Cat("eval/", options.name, "/");
-  return {{Cat(prefix, "avg@", options.samples), average}, {Cat(prefix, "pass@", options.samples), passed},
-          {prefix + "seq_len", mean_length},               {prefix + "truncated", truncated},
+  return {{Cat(prefix, "avg@", options.samples), average},
+          {Cat(prefix, "pass@", options.samples), passed},
+          {prefix + "seq_len", mean_length},
+          {prefix + "truncated", truncated},
           {prefix + "failed", static_cast<double>(failed)}};
 }
 
-Evaluator::Evaluator(EvalOptions options, std::shared_ptr<const data::TaskSource> held_out, data::RolloutSource& source,
-                     base::StopToken stop)
+Evaluator::Evaluator(EvalOptions options, std::shared_ptr<const data::TaskSource> held_out,
+                     data::RolloutSource& source, base::StopToken stop)
     : options_(std::move(options)), held_out_(std::move(held_out)), source_(source), stop_(std::move(stop)) {
   stop_handle_ = stop_.OnStop([this] {
     std::lock_guard lock(mutex_);
@@ -79,7 +84,8 @@ StatusOr<std::vector<data::GroupSpec>> Evaluator::Specs(int round, int64_t numbe
   return specs;
 }
 
-StatusOr<std::optional<EvalResult>> Evaluator::Run(VersionId version, int round, int64_t number, base::StopToken finish,
+StatusOr<std::optional<EvalResult>> Evaluator::Run(VersionId version, int round, int64_t number,
+                                                   base::StopToken finish,
                                                    const std::function<void()>& tick) {
   VOLERY_ASSIGN_OR_RETURN(std::vector<data::GroupSpec> specs, Specs(round, number));
   {
@@ -112,7 +118,8 @@ StatusOr<std::optional<EvalResult>> Evaluator::Run(VersionId version, int round,
 Status Evaluator::OnScored(data::Group group) {
   std::lock_guard lock(mutex_);
   const size_t number = static_cast<size_t>(group.id.index());
-  if (number >= asked_.size() || asked_[number] != group.id || groups_[number].task != nullptr) return OkStatus();
+  if (number >= asked_.size() || asked_[number] != group.id || groups_[number].task != nullptr)
+    return OkStatus();
   groups_[number] = std::move(group);
   if (--missing_ == 0) changed_.notify_all();
   return OkStatus();
@@ -131,7 +138,8 @@ EvalResult Evaluator::Summarise(VersionId version, const std::vector<data::Group
     AddGroup(group, options_.solved_at, sums);
     if (static_cast<int64_t>(result.examples.size()) >= options_.examples || group.rollouts.empty()) continue;
     const data::Rollout& first = group.rollouts.front();
-    result.examples.push_back({group.task->prompt_text, first.completion, group.task->answer, first.score.total});
+    result.examples.push_back(
+        {group.task->prompt_text, first.completion, group.task->answer, first.score.total});
   }
   result.version = version;
   result.tasks = static_cast<int64_t>(groups.size());
@@ -145,8 +153,9 @@ EvalResult Evaluator::Summarise(VersionId version, const std::vector<data::Group
   return result;
 }
 
-StatusOr<ConstantAnswer> BestConstantAnswer(const std::vector<std::string>& candidates, const data::TaskSource& tasks,
-                                            data::Scorer& scorer, base::StopToken stop) {
+StatusOr<ConstantAnswer> BestConstantAnswer(const std::vector<std::string>& candidates,
+                                            const data::TaskSource& tasks, data::Scorer& scorer,
+                                            base::StopToken stop) {
   constexpr size_t kAtOnce = 256;
   if (candidates.empty()) return InvalidError("there is no constant answer to score");
   std::vector<double> sums(candidates.size(), 0.0);

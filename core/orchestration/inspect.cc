@@ -25,7 +25,8 @@ std::string Fixed(double value, int digits) {
 
 // One line, control characters escaped as JSON does it.
 std::string OneLine(const std::string& text) {
-  const std::string quoted = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string quoted =
+      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return quoted;
 }
 
@@ -35,10 +36,12 @@ StatusOr<RewardParts> ReadParts(const std::string& path) {
   if (!base::Exists(path)) return parts;
   VOLERY_RETURN_IF_ERROR(base::ForEachJsonLine(path, [&](const base::JsonLine& line) -> Status {
     const auto& value = line.value;
-    const bool good = value.is_object() && value.contains("group_id") && value["group_id"].is_number_unsigned() &&
-                      value.contains("sample") && value["sample"].is_number_integer();
+    const bool good = value.is_object() && value.contains("group_id") &&
+                      value["group_id"].is_number_unsigned() && value.contains("sample") &&
+                      value["sample"].is_number_integer();
     if (!good) return DataLossError(line.where, ": no line of reward parts");
-    parts[{value["group_id"].get<uint64_t>(), value["sample"].get<int32_t>()}] = value.value("components", nlohmann::json());
+    parts[{value["group_id"].get<uint64_t>(), value["sample"].get<int32_t>()}] =
+        value.value("components", nlohmann::json());
     return OkStatus();
   }));
   return parts;
@@ -50,8 +53,8 @@ Status NoSuchStep(const std::string& folder, StepId step) {
   for (const std::string& name : names) {
     if (name.ends_with(".parquet")) others += " " + name;
   }
-  return NotFoundError(RolloutPath(folder, step), ": there are no rollouts of step ", step, "; the run has:",
-                       others.empty() ? " none" : others);
+  return NotFoundError(RolloutPath(folder, step), ": there are no rollouts of step ", step,
+                       "; the run has:", others.empty() ? " none" : others);
 }
 
 std::map<uint64_t, Rows> ByGroup(const formats::RolloutTable& table) {
@@ -71,9 +74,9 @@ std::string Overview(const std::map<uint64_t, Rows>& groups) {
       trained |= row->advantages != 0;
     }
     const GroupId id{bits};
-    out += Cat("group ", number++, "  round ", id.round(), "  task ", rows.front()->problem_id, "  samples ", rows.size(),
-               "  reward ", Fixed(sum / static_cast<double>(rows.size()), 3), trained ? "  trained" : "  not trained", "  ",
-               OneLine(rows.front()->prompt), "\n");
+    out += Cat("group ", number++, "  round ", id.round(), "  task ", rows.front()->problem_id, "  samples ",
+               rows.size(), "  reward ", Fixed(sum / static_cast<double>(rows.size()), 3),
+               trained ? "  trained" : "  not trained", "  ", OneLine(rows.front()->prompt), "\n");
   }
   return out;
 }
@@ -92,7 +95,8 @@ std::string Tokens(const formats::RolloutRow& row, const InspectOptions& options
   std::string out;
   for (size_t i = 0; i < row.output_tokens.size(); ++i) {
     out += Cat("    ", row.output_tokens[i]);
-    if (row.output_logprobs && i < row.output_logprobs->size()) out += Cat("  log-prob ", Fixed((*row.output_logprobs)[i], 4));
+    if (row.output_logprobs && i < row.output_logprobs->size())
+      out += Cat("  log-prob ", Fixed((*row.output_logprobs)[i], 4));
     if (i < row.versions.size()) out += Cat("  version ", row.versions[i]);
     if (options.token_text) out += Cat("  ", OneLine(options.token_text(row.output_tokens[i])));
     out += "\n";
@@ -103,14 +107,15 @@ std::string Tokens(const formats::RolloutRow& row, const InspectOptions& options
 std::string Siblings(const Rows& rows, const RewardParts& parts, const InspectOptions& options) {
   const formats::RolloutRow& first = *rows.front();
   const GroupId id{first.group_id};
-  std::string out = Cat("step ", id.step(), ", refill round ", id.round(), ", group ", id.index(), ", task ", first.problem_id,
-                        first.task_type.empty() ? "" : " (" + first.task_type + ")", "\nprompt, ", first.input_tokens.size(),
-                        " tokens:\n", first.prompt, "\n");
+  std::string out = Cat("step ", id.step(), ", refill round ", id.round(), ", group ", id.index(), ", task ",
+                        first.problem_id, first.task_type.empty() ? "" : " (" + first.task_type + ")",
+                        "\nprompt, ", first.input_tokens.size(), " tokens:\n", first.prompt, "\n");
   for (const formats::RolloutRow* row : rows) {
-    out += Cat("\nsample ", row->sample, ": reward ", Fixed(row->rewards, 3), ", advantage ", Fixed(row->advantages, 3), ", ",
-               row->output_tokens.size(), " tokens, ", row->stop_reason, "\n", Parts(parts, *row).empty() ? "" : " ",
-               Parts(parts, *row), Parts(parts, *row).empty() ? "" : "\n", "  ", OneLine(row->completion), "\n",
-               Tokens(*row, options));
+    out +=
+        Cat("\nsample ", row->sample, ": reward ", Fixed(row->rewards, 3), ", advantage ",
+            Fixed(row->advantages, 3), ", ", row->output_tokens.size(), " tokens, ", row->stop_reason, "\n",
+            Parts(parts, *row).empty() ? "" : " ", Parts(parts, *row), Parts(parts, *row).empty() ? "" : "\n",
+            "  ", OneLine(row->completion), "\n", Tokens(*row, options));
   }
   return out;
 }
@@ -126,11 +131,13 @@ StatusOr<std::string> InspectStep(const std::string& rollouts, StepId step, cons
   std::map<uint64_t, Rows> groups = ByGroup(table);
   if (!options.group) return Overview(groups);
   if (*options.group < 0 || *options.group >= static_cast<int64_t>(groups.size())) {
-    return NotFoundError("step ", step, " has ", groups.size(), " groups, numbered from 0; there is no group ", *options.group);
+    return NotFoundError("step ", step, " has ", groups.size(),
+                         " groups, numbered from 0; there is no group ", *options.group);
   }
   auto found = groups.begin();
   std::advance(found, *options.group);
-  std::sort(found->second.begin(), found->second.end(), [](const auto* a, const auto* b) { return a->sample < b->sample; });
+  std::sort(found->second.begin(), found->second.end(),
+            [](const auto* a, const auto* b) { return a->sample < b->sample; });
   return Siblings(found->second, parts, options);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// One step of a finished or running run as text, for `volery inspect`: the prompt, its siblings with their answers and
-// reward parts, and each sampled token's log-prob and weight version. Reads what RolloutFileWriter wrote.
+// One step of a finished or running run as text, for `volery inspect`: the prompt, its siblings with their
+// answers and reward parts, and each sampled token's log-prob and weight version. Reads what
+// RolloutFileWriter wrote.
 
 #include <cstdint>
 #include <functional>
@@ -13,7 +14,7 @@
 namespace volery::orchestration {
 
 struct InspectOptions {
-  std::optional<int64_t> group;    // the n-th group of the step; none: an overview of all
+  std::optional<int64_t> group;  // the n-th group of the step; none: an overview of all
   // Text of one token, to stand beside its numbers. May be empty: ids only.
   std::function<std::string(int32_t token)> token_text;
 };

@@ -31,12 +31,18 @@ std::string SkipNote(const data::StepResult& result, const StepGroups& groups) {
 
 const char* PhaseName(LoopView::Phase phase) {
   switch (phase) {
-    case LoopView::Phase::kWarmup: return "warming up";
-    case LoopView::Phase::kEvaluating: return "evaluating";
-    case LoopView::Phase::kWaitingForBatch: return "waiting for rollouts";
-    case LoopView::Phase::kTraining: return "training";
-    case LoopView::Phase::kSaving: return "saving";
-    case LoopView::Phase::kDone: return "done";
+    case LoopView::Phase::kWarmup:
+      return "warming up";
+    case LoopView::Phase::kEvaluating:
+      return "evaluating";
+    case LoopView::Phase::kWaitingForBatch:
+      return "waiting for rollouts";
+    case LoopView::Phase::kTraining:
+      return "training";
+    case LoopView::Phase::kSaving:
+      return "saving";
+    case LoopView::Phase::kDone:
+      return "done";
   }
   return "";
 }
@@ -58,7 +64,8 @@ StatusOr<LoopResult> RunLoop(const LoopOptions& options, const LoopParts& parts,
   return *std::move(result);
 }
 
-LoopRun::LoopRun(const LoopOptions& options, const LoopParts& parts, base::StopToken stop, base::StopToken finish)
+LoopRun::LoopRun(const LoopOptions& options, const LoopParts& parts, base::StopToken stop,
+                 base::StopToken finish)
     : options_(options),
       parts_(parts),
       stop_(stop),
@@ -74,8 +81,9 @@ StatusOr<LoopResult> LoopRun::Run() {
   VOLERY_RETURN_IF_ERROR(CheckParts());
   VOLERY_RETURN_IF_ERROR(Restore());
   // Declared last, so joined first: its threads use everything else here.
-  ScorerPool pool(*parts_.source, *parts_.scorer, options_.reward_threads,
-                  [this](data::Group group) { return OnScored(std::move(group)); }, stop_);
+  ScorerPool pool(
+      *parts_.source, *parts_.scorer, options_.reward_threads,
+      [this](data::Group group) { return OnScored(std::move(group)); }, stop_);
   WatchThreads(pool);
   VOLERY_RETURN_IF_ERROR(PublishWeights());
   VOLERY_RETURN_IF_ERROR(Warmup());
@@ -196,13 +204,15 @@ Status LoopRun::CountSkip(const data::StepResult& result) {
   ++state_.skipped;
   if (++state_.skipped_in_a_row < options_.max_skipped) return OkStatus();
   const bool no_signal = result.outcome == data::StepOutcome::kSkippedNoSignal;
-  return Status(StatusCode::kAborted,
-                Cat(state_.skipped_in_a_row, " steps in a row changed nothing, the last one was step ",
-                    state_.step.value - 1, no_signal ? " (no signal" : " (not finite",
-                    result.reason.empty() ? "" : ": ", result.reason, "); ",
-                    no_signal ? "every group's rewards were equal or failed: make the tasks easier or harder for this model, "
-                                "raise rollout.group_size or the temperature, or check the reward with `volery reward`"
-                              : "lower the learning rate or look at the rollouts with `volery inspect`"));
+  return Status(
+      StatusCode::kAborted,
+      Cat(state_.skipped_in_a_row, " steps in a row changed nothing, the last one was step ",
+          state_.step.value - 1, no_signal ? " (no signal" : " (not finite",
+          result.reason.empty() ? "" : ": ", result.reason, "); ",
+          no_signal
+              ? "every group's rewards were equal or failed: make the tasks easier or harder for this model, "
+                "raise rollout.group_size or the temperature, or check the reward with `volery reward`"
+              : "lower the learning rate or look at the rollouts with `volery inspect`"));
 }
 
 Status LoopRun::PublishWeights() {

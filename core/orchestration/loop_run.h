@@ -44,15 +44,15 @@ class LoopRun {
 
   const LoopOptions& options_;
   const LoopParts& parts_;
-  base::StopToken stop_;     // this run's own: also stopped by a failing thread
+  base::StopToken stop_;  // this run's own: also stopped by a failing thread
   base::StopToken finish_;
   LoopState state_;
   LoopResult result_;
   LoopView view_;
-  StepId admitted_;          // steps below this one are admitted
+  StepId admitted_;  // steps below this one are admitted
   std::optional<StepId> saved_;
   std::shared_ptr<base::Watchdog::Entry> trainer_entry_, reward_entry_;
-  std::atomic<LoopView::Phase> phase_ = LoopView::Phase::kWaitingForBatch;   // for the watchdog
+  std::atomic<LoopView::Phase> phase_ = LoopView::Phase::kWaitingForBatch;  // for the watchdog
   double started_ = 0, last_end_ = 0;
   int64_t first_step_ = 0;
   StepLedger ledger_;

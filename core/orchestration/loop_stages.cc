@@ -35,11 +35,16 @@ Status CheckBelongs(const LoopState& saved, const LoopState& now, const std::str
 
 }  // namespace
 
-std::string TrainerStateFolder(const std::string& checkpoint) { return checkpoint + "/trainer"; }
-std::string LoopStateFile(const std::string& checkpoint) { return checkpoint + "/loop.json"; }
+std::string TrainerStateFolder(const std::string& checkpoint) {
+  return checkpoint + "/trainer";
+}
+std::string LoopStateFile(const std::string& checkpoint) {
+  return checkpoint + "/loop.json";
+}
 
 Status LoopRun::CheckParts() const {
-  VOLERY_CHECK(parts_.source && parts_.weights && parts_.trainer && parts_.scorer && parts_.metrics && parts_.clock);
+  VOLERY_CHECK(parts_.source && parts_.weights && parts_.trainer && parts_.scorer && parts_.metrics &&
+               parts_.clock);
   VOLERY_CHECK(parts_.checkpoints == nullptr || parts_.models != nullptr);
   if (options_.warmup.until > 0 && (evaluator_ == nullptr || !parts_.encode_answer)) {
     return InvalidError("[warmup] measures the success rate on held-out tasks; set eval.tasks or eval.file");
@@ -61,8 +66,8 @@ Status LoopRun::Restore() {
   VOLERY_RETURN_IF_ERROR(CheckBelongs(saved, state_, file));
   VOLERY_RETURN_IF_ERROR(parts_.trainer->LoadState(TrainerStateFolder(parts_.resume_from->path)));
   if (parts_.trainer->version() != VersionId(saved.step.value)) {
-    return DataLossError(parts_.resume_from->path, ": the trainer's state is of version ", parts_.trainer->version(),
-                         ", loop.json of step ", saved.step);
+    return DataLossError(parts_.resume_from->path, ": the trainer's state is of version ",
+                         parts_.trainer->version(), ", loop.json of step ", saved.step);
   }
   state_ = saved;
   saved_ = saved.step;
@@ -119,8 +124,9 @@ Status LoopRun::Warmup() {
       if (reached) break;
     }
     if (state_.warmup_steps >= options_.warmup.max_steps) {
-      base::LogWarning("warm-up ended after warmup.max_steps = ", options_.warmup.max_steps, " steps at a success rate of ",
-                       view_.warmup_success.value_or(0), ", below warmup.until = ", options_.warmup.until);
+      base::LogWarning("warm-up ended after warmup.max_steps = ", options_.warmup.max_steps,
+                       " steps at a success rate of ", view_.warmup_success.value_or(0),
+                       ", below warmup.until = ", options_.warmup.until);
       break;
     }
     VOLERY_ASSIGN_OR_RETURN(loss, WarmupStep(state_.warmup_steps));
@@ -142,7 +148,8 @@ StatusOr<double> LoopRun::WarmupStep(int64_t number) {
   std::vector<data::Rollout> examples;
   for (int64_t i = 0; i < options_.warmup.examples; ++i) {
     const uint64_t index = random.NextBelow(static_cast<uint64_t>(parts_.tasks->size()));
-    VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<const data::Task> task, parts_.tasks->Get(static_cast<int64_t>(index)));
+    VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<const data::Task> task,
+                            parts_.tasks->Get(static_cast<int64_t>(index)));
     VOLERY_ASSIGN_OR_RETURN(std::vector<int32_t> answer, parts_.encode_answer(*task));
     examples.push_back(ReferenceRollout(*task, std::move(answer)));
   }

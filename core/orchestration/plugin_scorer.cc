@@ -30,7 +30,8 @@ data::Score CombineStart() {
 
 void Combine(const std::string& name, double weight, const plugin::RewardResult& result, data::Score& score) {
   score.ms += result.ms;
-  const bool failed_before = score.status == data::RewardStatus::kError || score.status == data::RewardStatus::kTimeout;
+  const bool failed_before =
+      score.status == data::RewardStatus::kError || score.status == data::RewardStatus::kTimeout;
   if (result.status == data::RewardStatus::kNotApplicable) return;
   if (result.status != data::RewardStatus::kOk) {
     if (failed_before) return;
@@ -41,7 +42,8 @@ void Combine(const std::string& name, double weight, const plugin::RewardResult&
   if (!failed_before) score.status = data::RewardStatus::kOk;
   score.total += weight * result.score;
   score.components.push_back({name, result.score});
-  for (const data::RewardComponent& part : result.components) score.components.push_back({Cat(name, "/", part.name), part.value});
+  for (const data::RewardComponent& part : result.components)
+    score.components.push_back({Cat(name, "/", part.name), part.value});
 }
 
 Status PluginScorer::ScoreGroup(data::Group& group, const base::StopToken& stop) {
@@ -58,7 +60,8 @@ Status PluginScorer::ScoreGroup(data::Group& group, const base::StopToken& stop)
   for (size_t r = 0; r < rewards_.size(); ++r) {
     const plugin::RewardPool::Results results = pending[r].get();
     if (!results.ok()) return Annotate(results.status(), "reward ", rewards_[r].name);
-    if (results->size() != group.rollouts.size()) return InternalError("reward ", rewards_[r].name, " gave ", results->size(), " results");
+    if (results->size() != group.rollouts.size())
+      return InternalError("reward ", rewards_[r].name, " gave ", results->size(), " results");
     for (size_t i = 0; i < results->size(); ++i) {
       Combine(rewards_[r].name, rewards_[r].weight, (*results)[i], group.rollouts[i].score);
     }

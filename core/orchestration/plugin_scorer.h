@@ -1,7 +1,7 @@
 #pragma once
-// The recipe's rewards as one Scorer: every reward plugin judges every rollout of a group in the reward pool; the total is
-// the weighted sum. A plugin that says "not applicable" leaves a rollout to the others; a failure of any fails the
-// rollout's score, with the plugin's name in the message.
+// The recipe's rewards as one Scorer: every reward plugin judges every rollout of a group in the reward pool;
+// the total is the weighted sum. A plugin that says "not applicable" leaves a rollout to the others; a
+// failure of any fails the rollout's score, with the plugin's name in the message.
 
 #include <memory>
 #include <string>
@@ -14,15 +14,16 @@ namespace volery::orchestration {
 
 struct WeightedReward {
   std::shared_ptr<plugin::RewardPlugin> plugin;
-  std::string name;              // of its component: the recipe's name for the plugin
+  std::string name;  // of its component: the recipe's name for the plugin
   double weight = 1;
-  int64_t timeout_ms = 10'000;   // a rollout
+  int64_t timeout_ms = 10'000;  // a rollout
 };
 
 // Thread-safe. Stopping the pool (its own stop token) ends calls in progress.
 class PluginScorer : public data::Scorer {
  public:
-  PluginScorer(std::vector<WeightedReward> rewards, plugin::RewardPool& pool) : rewards_(std::move(rewards)), pool_(pool) {}
+  PluginScorer(std::vector<WeightedReward> rewards, plugin::RewardPool& pool)
+      : rewards_(std::move(rewards)), pool_(pool) {}
   Status ScoreGroup(data::Group& group, const base::StopToken& stop) override;
 
  private:

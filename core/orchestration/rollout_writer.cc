@@ -35,17 +35,24 @@ std::vector<const data::Group*> InOrder(const StepGroups& groups) {
 std::string RewardLine(const data::Group& group, const data::Rollout& rollout) {
   nlohmann::json parts = nlohmann::json::object();
   for (const data::RewardComponent& part : rollout.score.components) parts[part.name] = part.value;
-  const nlohmann::json line = {{"group_id", group.id.bits}, {"sample", rollout.sample}, {"reward", rollout.score.total},
+  const nlohmann::json line = {{"group_id", group.id.bits},
+                               {"sample", rollout.sample},
+                               {"reward", rollout.score.total},
                                {"components", std::move(parts)}};
   return line.dump() + "\n";
 }
 
 }  // namespace
 
-std::string RolloutPath(const std::string& folder, StepId step) { return Cat(folder, "/", kPrefix, step, kTable); }
-std::string RewardPath(const std::string& folder, StepId step) { return Cat(folder, "/", kPrefix, step, kRewards); }
+std::string RolloutPath(const std::string& folder, StepId step) {
+  return Cat(folder, "/", kPrefix, step, kTable);
+}
+std::string RewardPath(const std::string& folder, StepId step) {
+  return Cat(folder, "/", kPrefix, step, kRewards);
+}
 
-formats::RolloutRow ToRow(const data::Group& group, const data::Rollout& rollout, double advantage, uint64_t seed) {
+formats::RolloutRow ToRow(const data::Group& group, const data::Rollout& rollout, double advantage,
+                          uint64_t seed) {
   formats::RolloutRow row;
   const std::vector<int32_t> tokens = rollout.Tokens();
   const std::vector<float> logprobs = rollout.Logprobs();
@@ -102,8 +109,10 @@ StatusOr<std::vector<std::string>> SampledCompletions(const std::string& folder)
   VOLERY_ASSIGN_OR_RETURN(std::vector<std::string> names, base::ListFolder(folder));
   for (const std::string& name : names) {
     if (!StepOfFile(name) || !name.ends_with(kTable)) continue;
-    VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<base::MappedFile> file, base::MappedFile::Open(folder + "/" + name));
-    VOLERY_ASSIGN_OR_RETURN(formats::RolloutTable table, formats::DecodeRollouts(file->bytes(), file->path()));
+    VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<base::MappedFile> file,
+                            base::MappedFile::Open(folder + "/" + name));
+    VOLERY_ASSIGN_OR_RETURN(formats::RolloutTable table,
+                            formats::DecodeRollouts(file->bytes(), file->path()));
     for (formats::RolloutRow& row : table) distinct.insert(std::move(row.completion));
   }
   return std::vector<std::string>(distinct.begin(), distinct.end());

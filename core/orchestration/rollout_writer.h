@@ -1,6 +1,7 @@
 #pragma once
-// The rollouts of each step on disk: <folder>/step_N.parquet (one row a rollout, formats/rollout_file.h) and beside it
-// step_N.rewards.jsonl, one line a rollout with what the table has no column for: the parts of its reward.
+// The rollouts of each step on disk: <folder>/step_N.parquet (one row a rollout, formats/rollout_file.h) and
+// beside it step_N.rewards.jsonl, one line a rollout with what the table has no column for: the parts of its
+// reward.
 
 #include <functional>
 #include <set>
@@ -24,7 +25,7 @@ class RolloutFileWriter : public RolloutWriter {
  public:
   // `seed`: the run's; noise is keyed by it, the group and the sample.
   RolloutFileWriter(std::string folder, uint64_t seed) : folder_(std::move(folder)), seed_(seed) {}
-  Status Write(const StepGroups& groups) override;   // each file completely or not at all
+  Status Write(const StepGroups& groups) override;  // each file completely or not at all
 
  private:
   std::string folder_;
@@ -35,7 +36,8 @@ std::string RolloutPath(const std::string& folder, StepId step);
 std::string RewardPath(const std::string& folder, StepId step);
 
 // One row. `advantage` 0 where the group did not train.
-formats::RolloutRow ToRow(const data::Group& group, const data::Rollout& rollout, double advantage, uint64_t seed);
+formats::RolloutRow ToRow(const data::Group& group, const data::Rollout& rollout, double advantage,
+                          uint64_t seed);
 
 // Removes the files of `step` and all later steps.
 Status CutRollouts(const std::string& folder, StepId step);

@@ -40,7 +40,8 @@ StatusOr<std::shared_ptr<void>> TakeLock(const std::string& folder) {
 
 Status Refuse(const RunFolderOptions& options, const std::string& path, const std::string& resume) {
   return ExistsError("the run folder ", path, " exists already\n  to go on with that run: ", resume,
-                     "\n  to start another one:   ", options.command, " name=", FreeName(options.runs, options.name));
+                     "\n  to start another one:   ", options.command,
+                     " name=", FreeName(options.runs, options.name));
 }
 
 }  // namespace
@@ -48,14 +49,16 @@ Status Refuse(const RunFolderOptions& options, const std::string& path, const st
 StatusOr<RunFolder> RunFolder::Open(const RunFolderOptions& options) {
   const bool plain = !options.name.empty() && options.name != "." && options.name != ".." &&
                      options.name.find('/') == std::string::npos;
-  if (!plain) return InvalidError("name = \"", options.name, "\" can't be a folder's name; use letters, digits, '-' and '_'");
+  if (!plain)
+    return InvalidError("name = \"", options.name,
+                        "\" can't be a folder's name; use letters, digits, '-' and '_'");
   const std::string path = options.runs + "/" + options.name;
   const std::string resume = Cat(options.command, " name=", options.name, " --resume");
   const bool exists = base::Exists(path);
   if (exists && !options.resume) return Refuse(options, path, resume);
   if (!exists && options.resume) {
-    return NotFoundError("there is no run folder ", path, " to resume; start the run with: ", options.command, " name=",
-                         options.name);
+    return NotFoundError("there is no run folder ", path, " to resume; start the run with: ", options.command,
+                         " name=", options.name);
   }
   VOLERY_RETURN_IF_ERROR(base::MakeFolders(path));
   VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<void> lock, TakeLock(path));

@@ -4,7 +4,7 @@
 
 namespace volery::orchestration {
 namespace {
-constexpr int64_t kPollMs = 50;   // how long the end of a run may wait for an idle thread
+constexpr int64_t kPollMs = 50;  // how long the end of a run may wait for an idle thread
 }
 
 ScorerPool::ScorerPool(data::RolloutSource& source, data::Scorer& scorer, int threads, Handler on_scored,
@@ -37,7 +37,8 @@ Status ScorerPool::Loop() {
     const Status scored = scorer_.ScoreGroup(*group, closing_);
     --scoring_;
     if (closing_.stopped()) break;
-    if (!scored.ok()) return Annotate(scored, "step ", group->id.step(), ", scoring group ", group->id.index());
+    if (!scored.ok())
+      return Annotate(scored, "step ", group->id.step(), ", scoring group ", group->id.index());
     VOLERY_RETURN_IF_ERROR(on_scored_(*std::move(group)));
   }
   return OkStatus();

@@ -1,6 +1,6 @@
 #pragma once
-// The reward threads: each takes a finished group from the source, scores it and hands it on, while sampling goes on.
-// Nothing piles up here: what can be in flight is bounded by admission.
+// The reward threads: each takes a finished group from the source, scores it and hands it on, while sampling
+// goes on. Nothing piles up here: what can be in flight is bounded by admission.
 
 #include <atomic>
 #include <functional>
@@ -20,8 +20,10 @@ class ScorerPool {
   // Called by any of the threads with a scored group; an error stops the run.
   using Handler = std::function<Status(data::Group)>;
 
-  // Starts `threads` (at least 1). `source` and `scorer` must outlive this; errors stop the run through `stop`.
-  ScorerPool(data::RolloutSource& source, data::Scorer& scorer, int threads, Handler on_scored, base::StopToken stop);
+  // Starts `threads` (at least 1). `source` and `scorer` must outlive this; errors stop the run through
+  // `stop`.
+  ScorerPool(data::RolloutSource& source, data::Scorer& scorer, int threads, Handler on_scored,
+             base::StopToken stop);
   // Waits for the calls in progress. A scorer that may take long must watch `stop`.
   ~ScorerPool();
 
@@ -35,7 +37,7 @@ class ScorerPool {
   data::Scorer& scorer_;
   const Handler on_scored_;
   base::StopToken stop_;
-  base::StopToken closing_;   // ends scoring in progress at the end of the run
+  base::StopToken closing_;  // ends scoring in progress at the end of the run
   std::shared_ptr<void> stop_handle_;
   std::atomic<int> scoring_ = 0;
   std::vector<std::unique_ptr<RunThread>> threads_;

@@ -9,17 +9,22 @@ namespace {
 const char* LeftOutReason(const data::Rollout& rollout, int64_t oldest_allowed) {
   if (rollout.stop == data::StopReason::kCancelled) return "cancelled";
   switch (rollout.score.status) {
-    case data::RewardStatus::kOk: break;
-    case data::RewardStatus::kTimeout: return "reward_timeout";
-    case data::RewardStatus::kError: return "reward_error";
-    case data::RewardStatus::kNotApplicable: return "reward_not_applicable";
+    case data::RewardStatus::kOk:
+      break;
+    case data::RewardStatus::kTimeout:
+      return "reward_timeout";
+    case data::RewardStatus::kError:
+      return "reward_error";
+    case data::RewardStatus::kNotApplicable:
+      return "reward_not_applicable";
   }
   const VersionId oldest = rollout.OldestVersion();
   return oldest.value >= 0 && oldest.value < oldest_allowed ? "stale" : nullptr;
 }
 
 void SortById(std::vector<data::Group>& groups) {
-  std::sort(groups.begin(), groups.end(), [](const data::Group& a, const data::Group& b) { return a.id < b.id; });
+  std::sort(groups.begin(), groups.end(),
+            [](const data::Group& a, const data::Group& b) { return a.id < b.id; });
 }
 
 }  // namespace

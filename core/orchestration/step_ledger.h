@@ -1,7 +1,7 @@
 #pragma once
-// What belongs to which step: opens a step's groups, takes them scored in any order, replaces those without signal by the
-// next refill round once all of the step's groups are scored, and hands the step over in the order of its ids. Which
-// groups form a step depends on scores only, never on when they arrive.
+// What belongs to which step: opens a step's groups, takes them scored in any order, replaces those without
+// signal by the next refill round once all of the step's groups are scored, and hands the step over in the
+// order of its ids. Which groups form a step depends on scores only, never on when they arrive.
 
 #include <condition_variable>
 #include <cstdint>
@@ -26,23 +26,24 @@ struct LedgerOptions {
   int64_t groups_per_step = 8;
   int32_t group_size = 8;
   int max_refill = 3;
-  int64_t max_staleness = 0;   // rollouts with an older version are dropped (remote sources only ever send such)
+  int64_t max_staleness =
+      0;  // rollouts with an older version are dropped (remote sources only ever send such)
   data::SamplingParams sampling;
 };
 
 struct LedgerParts {
   std::shared_ptr<const data::TaskSource> tasks;
-  const data::Trainer* trainer = nullptr;      // its thread-safe functions: advantages, signal
+  const data::Trainer* trainer = nullptr;  // its thread-safe functions: advantages, signal
   std::vector<data::GroupFilter*> filters;
 };
 
 struct StepGroups {
   StepId step;
-  std::vector<data::Group> train;              // in the order of ids: they have signal and passed the filters
-  std::vector<data::Group> rest;               // in the order of ids: scored, not trained
-  std::map<std::string, int64_t> dropped;      // reason -> rollouts
-  std::string failure;                         // message of the first failed reward, by id
-  int refill_rounds = 0;                       // that were sampled
+  std::vector<data::Group> train;          // in the order of ids: they have signal and passed the filters
+  std::vector<data::Group> rest;           // in the order of ids: scored, not trained
+  std::map<std::string, int64_t> dropped;  // reason -> rollouts
+  std::string failure;                     // message of the first failed reward, by id
+  int refill_rounds = 0;                   // that were sampled
 };
 
 // Thread-safe.
@@ -52,9 +53,11 @@ class StepLedger {
 
   // The groups of round 0 to admit; each step is opened once.
   StatusOr<std::vector<data::GroupSpec>> Open(StepId step);
-  // Takes a scored group; returns what to admit in its place, if that ended the round. Groups nobody asked for are counted.
+  // Takes a scored group; returns what to admit in its place, if that ended the round. Groups nobody asked
+  // for are counted.
   StatusOr<std::vector<data::GroupSpec>> OnScored(data::Group group);
-  // Blocks until the step is complete and takes it. Errors: the stop reason, DeadlineExceeded (negative: no deadline).
+  // Blocks until the step is complete and takes it. Errors: the stop reason, DeadlineExceeded (negative: no
+  // deadline).
   StatusOr<StepGroups> Wait(StepId step, int64_t timeout_ms);
 
   // Groups that have been scored of those asked for, for the status line.
@@ -68,8 +71,8 @@ class StepLedger {
  private:
   struct Pending {
     int round = 0;
-    int64_t asked = 0;                         // of this round
-    std::map<GroupId, data::Group> scored;     // of this round
+    int64_t asked = 0;                      // of this round
+    std::map<GroupId, data::Group> scored;  // of this round
     std::map<GroupId, std::map<std::string, int64_t>> dropped;
     std::map<GroupId, std::string> failures;
     StepGroups result;

@@ -46,7 +46,8 @@ void GatherGroup(const data::Group& group, Gathered& out) {
     out.lengths.push_back(static_cast<double>(rollout.Length()));
     out.sampled.push_back(static_cast<double>(rollout.SampledLength()));
     out.truncated += rollout.stop == data::StopReason::kLength;
-    for (const data::RewardComponent& part : rollout.score.components) out.components[part.name].push_back(part.value);
+    for (const data::RewardComponent& part : rollout.score.components)
+      out.components[part.name].push_back(part.value);
   }
   ++out.groups;
   out.solved_all += low == high && low > 0;
@@ -95,7 +96,8 @@ base::MetricRow StepMetrics(const StepGroups& groups) {
   for (const auto& [name, values] : all.components) row["reward/" + name] = Mean(values);
   row["groups/trained"] = static_cast<double>(groups.train.size());
   row["groups/refill_rounds"] = groups.refill_rounds;
-  for (const auto& [reason, rollouts] : groups.dropped) row["dropped/" + reason] = static_cast<double>(rollouts);
+  for (const auto& [reason, rollouts] : groups.dropped)
+    row["dropped/" + reason] = static_cast<double>(rollouts);
   AddTrained(groups, row);
   return row;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// A named thread whose failure ends the run: a Status that isn't OK, or an exception, becomes the reason of the stop.
+// A named thread whose failure ends the run: a Status that isn't OK, or an exception, becomes the reason of
+// the stop.
 
 #include <functional>
 #include <string>

@@ -154,7 +154,20 @@ TEST(Errors, TextThatIsNoTomlOrNoUtf8) {
   EXPECT_NE(OverrideError("name=\xff\xfe").find("is not UTF-8"), std::string::npos);
 }
 
-// These break assertions of the TOML parser (see core/config/toml.h).
+// These two reach defects of the TOML parser (see core/config/toml.h).
+TEST(Errors, LettersBeyondAsciiOutsideOfQuotesAreNoToml) {
+  for (const char* line : {"\xc3\xa4 = 1", "seed = \xc2\xa7", "x = 1 \xd0\xb6"}) {
+    const std::string error = ErrorWith(std::string("\n") + line + "\n");
+    EXPECT_TRUE(error.starts_with("recipe.toml:22:")) << error;
+    EXPECT_NE(error.find(": not TOML: "), std::string::npos) << error;
+  }
+  const StatusOr<LoadedRecipe> system = Parse(
+      "name = \"n\"\n[model]\npath = \"m\"\n[tasks]\nfile = \"f\"\nchat = true\n"
+      "system = \"\"\"\\\n\xc3\xa4\"\"\"\n[[reward]]\nplugin = \"format\"\n");
+  ASSERT_TRUE(system.ok()) << system.status();
+  EXPECT_EQ(system->recipe().tasks.system, "\xc3\xa4");
+}
+
 TEST(Errors, HeadersWithTooManyBracketsAreNoToml) {
   for (const char* header : {"[[[1]]]", "[[[a]]", "[[=", "[[\x7freward]]"}) {
     const std::string error = ErrorWith(std::string("\n") + header + "\n");

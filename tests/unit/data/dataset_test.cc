@@ -11,7 +11,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(JsonLines, RowsKnowTheirPlace) {
-  const auto dataset = ParseJsonLines("\xEF\xBB\xBF{\"prompt\": \"a\"}\r\n\n{\"prompt\": \"b\", \"n\": 3}", "d.jsonl");
+  const auto dataset =
+      ParseJsonLines("\xEF\xBB\xBF{\"prompt\": \"a\"}\r\n\n{\"prompt\": \"b\", \"n\": 3}", "d.jsonl");
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   ASSERT_EQ(dataset->rows.size(), 2u);
   EXPECT_EQ(dataset->rows[0].where, "d.jsonl:1");
@@ -32,11 +33,13 @@ TEST(JsonLines, BadBytesAreNoJson) {
 }
 
 TEST(JsonLines, ALineMustBeAnObject) {
-  EXPECT_THAT(Message(ParseJsonLines("[1, 2]", "d.jsonl").status()), HasSubstr("d.jsonl:1: this line is a JSON array"));
+  EXPECT_THAT(Message(ParseJsonLines("[1, 2]", "d.jsonl").status()),
+              HasSubstr("d.jsonl:1: this line is a JSON array"));
 }
 
 TEST(JsonLines, AnEmptyDatasetIsRefused) {
-  EXPECT_THAT(Message(ParseJsonLines("\n  \n", "d.jsonl").status()), HasSubstr("d.jsonl: the dataset is empty"));
+  EXPECT_THAT(Message(ParseJsonLines("\n  \n", "d.jsonl").status()),
+              HasSubstr("d.jsonl: the dataset is empty"));
 }
 
 TEST(JsonLines, AMissingColumnNamesThoseThatExist) {

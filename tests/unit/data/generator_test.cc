@@ -42,7 +42,8 @@ TEST(ReverseTasks, PromptAndAnswerMirrorEachOther) {
 }
 
 TEST(ReverseTasks, APureFunctionOfSeedAndIndex) {
-  const auto one = Reverse(nlohmann::json::object(), 1), again = Reverse(nlohmann::json::object(), 1), other = Reverse(nlohmann::json::object(), 2);
+  const auto one = Reverse(nlohmann::json::object(), 1), again = Reverse(nlohmann::json::object(), 1),
+             other = Reverse(nlohmann::json::object(), 2);
   int different = 0;
   for (int64_t i : {99, 3, 0, 50}) {
     EXPECT_EQ((*one->Get(i))->prompt_text, (*again->Get(i))->prompt_text);
@@ -73,7 +74,8 @@ TEST(HeldOut, NoHeldOutPromptIsTrainedOn) {
   for (int64_t i = 0; i < 20; ++i) prompts.insert((*split->held_out->Get(i))->prompt_text);
   EXPECT_LT(split->train->size(), 380);  // repeated prompts leave too
   EXPECT_GT(split->train->size(), 100);
-  for (int64_t i = 0; i < split->train->size(); ++i) EXPECT_FALSE(prompts.contains((*split->train->Get(i))->prompt_text));
+  for (int64_t i = 0; i < split->train->size(); ++i)
+    EXPECT_FALSE(prompts.contains((*split->train->Get(i))->prompt_text));
 }
 
 TEST(HeldOut, ChosenByTheSeed) {

@@ -20,17 +20,21 @@ TextCallbacks Bytes() {
   };
   text.render_chat = [](const nlohmann::json& messages) -> StatusOr<std::string> {
     std::string out;
-    for (const auto& message : messages) out += Cat(message["role"].get<std::string>()[0], message["content"].get<std::string>(), "|");
+    for (const auto& message : messages)
+      out += Cat(message["role"].get<std::string>()[0], message["content"].get<std::string>(), "|");
     return out;
   };
   return text;
 }
 
-DatasetRow Row(nlohmann::json columns) { return {"d.jsonl:4", std::move(columns)}; }
+DatasetRow Row(nlohmann::json columns) {
+  return {"d.jsonl:4", std::move(columns)};
+}
 
 TEST(TaskBuilder, PlainPromptWithEveryColumn) {
   const TaskBuilder builder({}, Bytes());
-  const auto task = builder.Build(Row({{"prompt", "ab"}, {"answer", 7}, {"task_type", "sum"}, {"words", 5}}), 3);
+  const auto task =
+      builder.Build(Row({{"prompt", "ab"}, {"answer", 7}, {"task_type", "sum"}, {"words", 5}}), 3);
   ASSERT_TRUE(task.ok()) << task.status();
   EXPECT_EQ(task->prompt_text, "ab");
   EXPECT_THAT(task->prompt, ElementsAre(-1, 'a', 'b'));
@@ -63,7 +67,8 @@ TEST(TaskBuilder, MessagesColumn) {
   ASSERT_TRUE(task.ok()) << task.status();
   EXPECT_EQ(task->prompt_text, "uhi|");
   EXPECT_THAT(Message(builder.Build(Row({{"messages", "hi"}}), 0).status()), HasSubstr("d.jsonl:4"));
-  EXPECT_THAT(Message(builder.Build(Row({{"messages", {{{"role", "user"}}}}}), 0).status()), HasSubstr("\"content\""));
+  EXPECT_THAT(Message(builder.Build(Row({{"messages", {{{"role", "user"}}}}}), 0).status()),
+              HasSubstr("\"content\""));
 }
 
 TEST(TaskBuilder, ErrorsNameTheRow) {
@@ -71,10 +76,14 @@ TEST(TaskBuilder, ErrorsNameTheRow) {
   options.max_prompt_tokens = 4;
   const TaskBuilder builder(options, Bytes());
   EXPECT_TRUE(builder.Build(Row({{"prompt", "abc"}}), 0).ok());
-  EXPECT_THAT(Message(builder.Build(Row({{"prompt", "abcd"}}), 0).status()), HasSubstr("d.jsonl:4: the prompt has 5 tokens"));
-  EXPECT_THAT(Message(builder.Build(Row({{"prompt", ""}}), 0).status()), HasSubstr("d.jsonl:4: column \"prompt\" is empty"));
-  EXPECT_THAT(Message(builder.Build(Row({{"prompt", 5}}), 0).status()), HasSubstr("must be a string, but is number"));
-  EXPECT_THAT(Message(builder.Build(Row({{"prompt", "#"}}), 0).status()), HasSubstr("d.jsonl:4: '#' is not in the vocabulary"));
+  EXPECT_THAT(Message(builder.Build(Row({{"prompt", "abcd"}}), 0).status()),
+              HasSubstr("d.jsonl:4: the prompt has 5 tokens"));
+  EXPECT_THAT(Message(builder.Build(Row({{"prompt", ""}}), 0).status()),
+              HasSubstr("d.jsonl:4: column \"prompt\" is empty"));
+  EXPECT_THAT(Message(builder.Build(Row({{"prompt", 5}}), 0).status()),
+              HasSubstr("must be a string, but is number"));
+  EXPECT_THAT(Message(builder.Build(Row({{"prompt", "#"}}), 0).status()),
+              HasSubstr("d.jsonl:4: '#' is not in the vocabulary"));
   TaskOptions named;
   named.columns.answer = "solution";
   EXPECT_THAT(Message(TaskBuilder(named, Bytes()).Build(Row({{"prompt", "a"}}), 0).status()),

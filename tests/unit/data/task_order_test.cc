@@ -36,7 +36,8 @@ TEST(TaskOrder, EpochsAndSeedsDiffer) {
 
 TEST(TaskOrder, FirstPlacesAreUniform) {
   std::vector<int> counts(10, 0);
-  for (uint64_t seed = 0; seed < 2000; ++seed) ++counts[static_cast<size_t>(TaskOrder(seed, 10, 4).IndexOf(GroupId::Make(0, 0, 0)))];
+  for (uint64_t seed = 0; seed < 2000; ++seed)
+    ++counts[static_cast<size_t>(TaskOrder(seed, 10, 4).IndexOf(GroupId::Make(0, 0, 0)))];
   double chi_squared = 0;
   for (int count : counts) chi_squared += (count - 200.0) * (count - 200.0) / 200.0;
   EXPECT_LT(chi_squared, 27.9);  // 9 degrees of freedom, p = 0.001

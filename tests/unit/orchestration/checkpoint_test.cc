@@ -34,12 +34,13 @@ TEST(CheckpointStore, ADamagedOneIsLeftOut) {
   base::TemporaryFolder folder;
   CheckpointStore store(folder.path(), 9);
   for (int64_t step : {1, 2, 3, 4}) ASSERT_TRUE(store.Save(StepId(step), Fill).ok());
-  ASSERT_TRUE(base::WriteFileAtomic(store.PathOf(StepId(4)) + "/model", "weighty").ok());       // same size
+  ASSERT_TRUE(base::WriteFileAtomic(store.PathOf(StepId(4)) + "/model", "weighty").ok());  // same size
   ASSERT_TRUE(base::RemoveAll(store.PathOf(StepId(3)) + "/trainer/state").ok());
   EXPECT_EQ((*store.Newest())->step, StepId(2));
   ASSERT_TRUE(base::RemoveAll(store.PathOf(StepId(2)) + "/complete").ok());
   EXPECT_EQ((*store.Newest())->step, StepId(1));
-  EXPECT_THAT(Message(VerifyCheckpoint(store.PathOf(StepId(4)))), HasSubstr("model differs from what was saved"));
+  EXPECT_THAT(Message(VerifyCheckpoint(store.PathOf(StepId(4)))),
+              HasSubstr("model differs from what was saved"));
   EXPECT_THAT(Message(VerifyCheckpoint(store.PathOf(StepId(3)))), HasSubstr("state is missing"));
   ASSERT_TRUE(base::WriteFileAtomic(store.PathOf(StepId(1)) + "/complete", "{").ok());
   EXPECT_FALSE((*store.Newest()).has_value());
@@ -79,7 +80,8 @@ TEST(LoopState, ThereAndBack) {
   EXPECT_EQ(back->ToJson(), state.ToJson());
   EXPECT_EQ(back->seed, state.seed);
   EXPECT_EQ(back->first_eval, state.first_eval);
-  EXPECT_THAT(Message(LoopState::FromJson("{\"step\": 1}", "loop.json").status()), HasSubstr("loop.json is damaged"));
+  EXPECT_THAT(Message(LoopState::FromJson("{\"step\": 1}", "loop.json").status()),
+              HasSubstr("loop.json is damaged"));
 }
 
 RunFolderOptions Options(const base::TemporaryFolder& folder, bool resume) {
@@ -107,7 +109,8 @@ TEST(RunFolder, OneProcessAtATime) {
   base::TemporaryFolder folder;
   auto first = RunFolder::Open(Options(folder, false));
   ASSERT_TRUE(first.ok()) << first.status();
-  EXPECT_THAT(Message(RunFolder::Open(Options(folder, true)).status()), HasSubstr("in use by another process (id "));
+  EXPECT_THAT(Message(RunFolder::Open(Options(folder, true)).status()),
+              HasSubstr("in use by another process (id "));
   first = NotFoundError("gone");
   EXPECT_TRUE(RunFolder::Open(Options(folder, true)).ok());
 }

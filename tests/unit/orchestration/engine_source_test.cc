@@ -20,13 +20,17 @@ data::GroupSpec Spec(GroupId id, int32_t samples = 2) {
   return spec;
 }
 
-data::WeightVersionPtr Version(int64_t id) { return std::make_shared<FakeVersion>(VersionId(id), 0.1 * static_cast<double>(id)); }
+data::WeightVersionPtr Version(int64_t id) {
+  return std::make_shared<FakeVersion>(VersionId(id), 0.1 * static_cast<double>(id));
+}
 
 TEST(EngineSource, FinishesGroupsWithDecodedText) {
   FakeEngine engine;
   base::StopToken stop;
   EngineSourceOptions options;
-  options.decode = [](const std::vector<int32_t>& tokens) -> StatusOr<std::string> { return Cat(tokens.size(), " tokens"); };
+  options.decode = [](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
+    return Cat(tokens.size(), " tokens");
+  };
   EngineSource source(engine, options, stop);
   ASSERT_TRUE(source.Publish(Version(0)).ok());
   ASSERT_TRUE(source.Admit({Spec(GroupId::Make(0, 0, 0)), Spec(GroupId::Make(0, 0, 1), 3)}).ok());
@@ -70,11 +74,15 @@ TEST(EngineSource, EarlierStepsGoFirst) {
     EngineSourceOptions options;
     options.max_sequences = 2;
     EngineSource source(engine, options, stop);
-    ASSERT_TRUE(source.Admit({Spec(GroupId::Make(3, 0, 0)), Spec(GroupId::Make(2, 1, 0)), Spec(GroupId::Make(2, 0, 1))}).ok());
+    ASSERT_TRUE(
+        source
+            .Admit({Spec(GroupId::Make(3, 0, 0)), Spec(GroupId::Make(2, 1, 0)), Spec(GroupId::Make(2, 0, 1))})
+            .ok());
     ASSERT_TRUE(source.Publish(Version(2)).ok());
     for (int i = 0; i < 3; ++i) ASSERT_TRUE(source.Next(-1).ok());
   }
-  EXPECT_THAT(engine.submitted, ElementsAre(GroupId::Make(2, 0, 1), GroupId::Make(2, 1, 0), GroupId::Make(3, 0, 0)));
+  EXPECT_THAT(engine.submitted,
+              ElementsAre(GroupId::Make(2, 0, 1), GroupId::Make(2, 1, 0), GroupId::Make(3, 0, 0)));
 }
 
 TEST(EngineSource, MeasuresIdlenessAndWaitingForWeights) {
@@ -100,7 +108,8 @@ TEST(EngineSource, ARequestTheEngineRefusesNamesTheTask) {
   spec.task = task;
   ASSERT_TRUE(source.Publish(Version(4)).ok());
   ASSERT_TRUE(source.Admit({spec}).ok());
-  EXPECT_THAT(Message(source.Next(-1).status()), HasSubstr("step 4, task 2: the prompt is longer than the context"));
+  EXPECT_THAT(Message(source.Next(-1).status()),
+              HasSubstr("step 4, task 2: the prompt is longer than the context"));
 }
 
 TEST(EngineSource, AGroupIsAdmittedOnce) {

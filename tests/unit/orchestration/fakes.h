@@ -1,6 +1,7 @@
 #pragma once
-// A deterministic engine, trainer, scorer and the rest, without LibTorch and without time. The trainer checks on every
-// step what the loop promises: groups in the order of ids, nothing twice, nothing staler than the bound.
+// A deterministic engine, trainer, scorer and the rest, without LibTorch and without time. The trainer checks
+// on every step what the loop promises: groups in the order of ids, nothing twice, nothing staler than the
+// bound.
 
 #include <gtest/gtest.h>
 
@@ -83,7 +84,9 @@ class FakeEngine : public data::Engine {
     submitted.push_back(request.group);
     return ids;
   }
-  Status Extend(data::SequenceId, const std::vector<int32_t>&, const data::SamplingParams&) override { return OkStatus(); }
+  Status Extend(data::SequenceId, const std::vector<int32_t>&, const data::SamplingParams&) override {
+    return OkStatus();
+  }
   StatusOr<data::SequenceId> Fork(data::SequenceId, int32_t) override { return InternalError("not used"); }
   void Cancel(data::SequenceId) override {}
   Status Keep(data::SequenceId) override { return OkStatus(); }
@@ -107,7 +110,8 @@ class FakeEngine : public data::Engine {
     }
     std::vector<data::FinishedSequence> finished;
     std::vector<Live> going_on;
-    for (Live& live : live_) (SampleOne(live) ? void(finished.push_back(Finish(live))) : void(going_on.push_back(std::move(live))));
+    for (Live& live : live_)
+      (SampleOne(live) ? void(finished.push_back(Finish(live))) : void(going_on.push_back(std::move(live))));
     live_ = std::move(going_on);
     return finished;
   }
@@ -123,7 +127,7 @@ class FakeEngine : public data::Engine {
   std::function<void()> on_step;
   std::optional<VersionId> fail_step;
   bool throw_step = false, fail_prepare = false;
-  std::vector<GroupId> submitted;   // read when the threads have ended
+  std::vector<GroupId> submitted;  // read when the threads have ended
 
  private:
   struct Live {
@@ -144,14 +148,16 @@ class FakeEngine : public data::Engine {
     uint64_t weights;
     const double weight = current_->version->weight();
     std::memcpy(&weights, &weight, sizeof weights);
-    const uint32_t word = Word(live.request.params.seed ^ weights, live.request.group.bits, static_cast<uint32_t>(live.sample), position);
+    const uint32_t word = Word(live.request.params.seed ^ weights, live.request.group.bits,
+                               static_cast<uint32_t>(live.sample), position);
     live.tokens.push_back(position > 0 && word % 4 == 0 ? 0 : static_cast<int32_t>(1 + word % 9));
     live.logprobs.push_back(-static_cast<float>(word % 1000) / 500.0f);
     if (live.marks.empty() || live.marks.back().version != version()) {
       live.marks.push_back({static_cast<int32_t>(position), version(), live.oldest});
     }
     ++decoded_;
-    return live.tokens.back() == 0 || static_cast<int32_t>(live.tokens.size()) == live.request.params.max_new_tokens;
+    return live.tokens.back() == 0 ||
+           static_cast<int32_t>(live.tokens.size()) == live.request.params.max_new_tokens;
   }
   static data::FinishedSequence Finish(const Live& live) {
     data::FinishedSequence done;
@@ -179,7 +185,8 @@ class FakeEngine : public data::Engine {
 
 class FakeTrainer : public data::Trainer {
  public:
-  explicit FakeTrainer(int64_t max_staleness, uint64_t jitter = 0) : max_staleness_(max_staleness), jitter_(jitter) {}
+  explicit FakeTrainer(int64_t max_staleness, uint64_t jitter = 0)
+      : max_staleness_(max_staleness), jitter_(jitter) {}
 
   Status Advantages(data::Group& group) const override {
     double mean = 0;
@@ -201,7 +208,8 @@ class FakeTrainer : public data::Trainer {
     data::StepResult result;
     if (fail_step == batch.step.value) return InternalError("the trainer broke");
     if (batch.groups.empty() || not_finite) {
-      result.outcome = not_finite ? data::StepOutcome::kSkippedNotFinite : data::StepOutcome::kSkippedNoSignal;
+      result.outcome =
+          not_finite ? data::StepOutcome::kSkippedNotFinite : data::StepOutcome::kSkippedNoSignal;
       result.reason = not_finite ? "the loss is nan" : "no advantage";
       return result;
     }
@@ -226,7 +234,9 @@ class FakeTrainer : public data::Trainer {
     return 1.0 / supervised;
   }
   VersionId version() const override { return VersionId(version_); }
-  StatusOr<data::WeightVersionPtr> Snapshot() override { return std::make_shared<FakeVersion>(version(), weight_); }
+  StatusOr<data::WeightVersionPtr> Snapshot() override {
+    return std::make_shared<FakeVersion>(version(), weight_);
+  }
   Status SaveState(const std::string& folder) override {
     if (disk_full) return ResourceError(folder, "/state: No space left on device");
     nlohmann::json state = {{"version", version_}, {"weight", weight_}, {"supervised", supervised}};
@@ -350,7 +360,9 @@ class FakeTasks : public data::TaskSource {
 // Everything a run needs; make one per process life.
 struct FakeRun {
   explicit FakeRun(int64_t staleness, uint64_t jitter = 0)
-      : engine(4, jitter), trainer(staleness, jitter == 0 ? 0 : jitter + 1), scorer(FakeScorer::Coin, jitter == 0 ? 0 : jitter + 2) {
+      : engine(4, jitter),
+        trainer(staleness, jitter == 0 ? 0 : jitter + 1),
+        scorer(FakeScorer::Coin, jitter == 0 ? 0 : jitter + 2) {
     options.steps = 6;
     options.seed = 11;
     options.rollout.groups_per_step = 3;
@@ -381,7 +393,9 @@ struct FakeRun {
     parts.models = &models;
     parts.checkpoints = checkpoints.get();
     parts.rollouts = rollouts.get();
-    parts.encode_answer = [](const data::Task&) -> StatusOr<std::vector<int32_t>> { return std::vector<int32_t>{5, 0}; };
+    parts.encode_answer = [](const data::Task&) -> StatusOr<std::vector<int32_t>> {
+      return std::vector<int32_t>{5, 0};
+    };
     parts.resume_from = resume_from;
     parts.callbacks = callbacks;
     parts.watchdog = watchdog;
@@ -393,7 +407,8 @@ struct FakeRun {
     for (const Line& line : metrics.lines) {
       std::string text = Cat(line.step, " ", line.note);
       for (const auto& [name, value] : line.row) {
-        const bool timed = name.starts_with("time/") || name.ends_with("/idle") || name == "tokens_per_s" || name == "memory/peak";
+        const bool timed = name.starts_with("time/") || name.ends_with("/idle") || name == "tokens_per_s" ||
+                           name == "memory/peak";
         if (!timed) text += nlohmann::json({name, value}).dump();
       }
       out.push_back(text);

@@ -1,4 +1,5 @@
-// A failing thread ends the run with its error, a stop ends it in every stage, and a resume goes on as if nothing had been.
+// A failing thread ends the run with its error, a stop ends it in every stage, and a resume goes on as if
+// nothing had been.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -47,13 +48,17 @@ TEST(LoopFaults, TheScorersErrorEndsTheRun) {
 
 TEST(LoopFaults, ARewardThreadsExceptionEndsTheRun) {
   FakeRun run(1);
-  run.scorer.before = [](data::Group&, const base::StopToken&) -> Status { throw std::runtime_error("thrown"); };
+  run.scorer.before = [](data::Group&, const base::StopToken&) -> Status {
+    throw std::runtime_error("thrown");
+  };
   EXPECT_THAT(Message(run.Run().status()), HasSubstr("reward"));
 }
 
 TEST(LoopFaults, ARolloutWritersErrorEndsTheRun) {
   struct Full : RolloutWriter {
-    Status Write(const StepGroups&) override { return ResourceError("rollouts/step_0.parquet: No space left on device"); }
+    Status Write(const StepGroups&) override {
+      return ResourceError("rollouts/step_0.parquet: No space left on device");
+    }
   };
   FakeRun run(1);
   run.rollouts = std::make_unique<Full>();
@@ -72,8 +77,8 @@ void ActAt(FakeRun& run, Stage stage, std::function<void()> act) {
   run.options.eval.every = 2;
   run.options.warmup = {.until = 0.01, .max_steps = 3, .examples = 2, .check_every = 1};
   const auto round_is = [stage](int round) {
-    return (stage == Stage::kWarmup && round == kWarmupRound) || (stage == Stage::kEvaluation && round == kEvalRound) ||
-           (stage == Stage::kScoring && round == 0);
+    return (stage == Stage::kWarmup && round == kWarmupRound) ||
+           (stage == Stage::kEvaluation && round == kEvalRound) || (stage == Stage::kScoring && round == 0);
   };
   run.scorer.before = [fire, round_is](data::Group& group, const base::StopToken&) {
     if (round_is(group.id.round())) fire();
@@ -84,7 +89,8 @@ void ActAt(FakeRun& run, Stage stage, std::function<void()> act) {
 }
 
 TEST(LoopFaults, AStopEndsEveryStageAtOnce) {
-  for (Stage stage : {Stage::kWarmup, Stage::kEvaluation, Stage::kSampling, Stage::kScoring, Stage::kTraining}) {
+  for (Stage stage :
+       {Stage::kWarmup, Stage::kEvaluation, Stage::kSampling, Stage::kScoring, Stage::kTraining}) {
     FakeRun run(1, 8);
     ActAt(run, stage, [&] { run.stop.RequestStop(CancelledError("stopped by Ctrl-C")); });
     const Status status = run.Run().status();
@@ -94,7 +100,8 @@ TEST(LoopFaults, AStopEndsEveryStageAtOnce) {
 }
 
 TEST(LoopFaults, AskedToFinishItSavesInEveryStage) {
-  for (Stage stage : {Stage::kWarmup, Stage::kEvaluation, Stage::kSampling, Stage::kScoring, Stage::kTraining}) {
+  for (Stage stage :
+       {Stage::kWarmup, Stage::kEvaluation, Stage::kSampling, Stage::kScoring, Stage::kTraining}) {
     base::TemporaryFolder folder;
     FakeRun run(1, 8);
     run.options.steps = 100;
@@ -151,7 +158,8 @@ void Configure(FakeRun& run, const std::string& folder) {
   run.checkpoints = std::make_unique<CheckpointStore>(folder, 3);
 }
 
-// Runs until `step` is trained, asks to finish, resumes in fresh objects; metrics are cut back as the sinks do it.
+// Runs until `step` is trained, asks to finish, resumes in fresh objects; metrics are cut back as the sinks
+// do it.
 Outcome WithAStop(int64_t staleness, int64_t step, uint64_t jitter) {
   base::TemporaryFolder folder;
   FakeRun first(staleness, jitter);
@@ -170,7 +178,8 @@ Outcome WithAStop(int64_t staleness, int64_t step, uint64_t jitter) {
   const auto result = second.Run();
   EXPECT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->first_eval.has_value());
-  for (uint64_t id : first.trainer.trained) EXPECT_FALSE(second.trainer.trained.contains(id)) << "trained twice";
+  for (uint64_t id : first.trainer.trained)
+    EXPECT_FALSE(second.trainer.trained.contains(id)) << "trained twice";
   Outcome outcome{second.trainer.weight(), second.Repeatable(), first.trainer.order};
   outcome.order.insert(outcome.order.end(), second.trainer.order.begin(), second.trainer.order.end());
   return outcome;
@@ -212,7 +221,8 @@ TEST(Resume, ContinuesAnUnfinishedWarmup) {
   FakeRun first(0);
   make(first);
   first.scorer.before = [&](data::Group& group, const base::StopToken&) {
-    if (group.id.round() == kWarmupRound && group.id.step() == 4) first.finish.RequestStop(CancelledError("Ctrl-C"));
+    if (group.id.round() == kWarmupRound && group.id.step() == 4)
+      first.finish.RequestStop(CancelledError("Ctrl-C"));
     return OkStatus();
   };
   ASSERT_TRUE(first.Run().ok());
@@ -269,7 +279,8 @@ TEST(LoopFaults, TheWatchdogNamesWhatEachThreadWaitsFor) {
   };
   ASSERT_TRUE(run.Run().ok());
   ASSERT_TRUE(report.has_value());
-  for (const char* name : {"sampler", "preparer", "trainer", "reward threads: "}) EXPECT_THAT(*report, HasSubstr(name));
+  for (const char* name : {"sampler", "preparer", "trainer", "reward threads: "})
+    EXPECT_THAT(*report, HasSubstr(name));
 }
 
 }  // namespace

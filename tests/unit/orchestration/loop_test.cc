@@ -20,10 +20,10 @@ TEST(Loop, StalenessZeroIsSynchronous) {
   EXPECT_EQ(run.trainer.oldest_age, 0);
   ASSERT_EQ(run.metrics.lines.size(), 6u);
   const auto& row = run.metrics.lines[2].row;
-  for (const char* name : {"reward/mean", "reward/std", "reward/fake", "advantage/std", "groups/solved_all", "groups/solved_none",
-                           "seq_len/mean", "seq_len/p90", "truncated", "staleness/mean", "staleness/max", "loss",
-                           "time/wait_for_batch", "time/wait_for_weights", "sampler/idle", "trainer/idle", "tokens_per_s",
-                           "memory/peak"}) {
+  for (const char* name : {"reward/mean", "reward/std", "reward/fake", "advantage/std", "groups/solved_all",
+                           "groups/solved_none", "seq_len/mean", "seq_len/p90", "truncated", "staleness/mean",
+                           "staleness/max", "loss", "time/wait_for_batch", "time/wait_for_weights",
+                           "sampler/idle", "trainer/idle", "tokens_per_s", "memory/peak"}) {
     EXPECT_TRUE(row.contains(name)) << name;
   }
 }
@@ -102,7 +102,8 @@ TEST(Loop, TenSkippedStepsInARowEndTheRun) {
   run.scorer.Use([](const data::Group&, const data::Rollout&) { return FakeScorer::Ok(1); });
   const Status status = run.Run().status();
   EXPECT_EQ(status.code(), StatusCode::kAborted);
-  EXPECT_THAT(Message(status), HasSubstr("10 steps in a row changed nothing, the last one was step 9 (no signal"));
+  EXPECT_THAT(Message(status),
+              HasSubstr("10 steps in a row changed nothing, the last one was step 9 (no signal"));
   EXPECT_EQ(run.metrics.lines.size(), 10u);
 }
 
@@ -111,7 +112,9 @@ TEST(Loop, StepsThatAreNotFiniteEndTheRunToo) {
   run.options.steps = 50;
   run.options.max_skipped = 3;
   run.trainer.not_finite = true;
-  EXPECT_THAT(Message(run.Run().status()), HasSubstr("3 steps in a row changed nothing, the last one was step 2 (not finite: the loss is nan)"));
+  EXPECT_THAT(
+      Message(run.Run().status()),
+      HasSubstr("3 steps in a row changed nothing, the last one was step 2 (not finite: the loss is nan)"));
   EXPECT_THAT(run.metrics.lines.back().note, HasSubstr("not finite: the loss is nan"));
 }
 
@@ -227,7 +230,8 @@ TEST(Loop, ReportsWhatItIsDoing) {
     last = view;
   };
   ASSERT_TRUE(run.Run().ok());
-  for (const char* phase : {"evaluating", "waiting for rollouts", "training", "done"}) EXPECT_TRUE(phases.contains(phase)) << phase;
+  for (const char* phase : {"evaluating", "waiting for rollouts", "training", "done"})
+    EXPECT_TRUE(phases.contains(phase)) << phase;
   EXPECT_EQ(last.step, 6);
   EXPECT_TRUE(last.last.contains("reward/mean"));
   EXPECT_TRUE(last.seconds_left.has_value());

@@ -14,7 +14,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-data::Rollout MakeRollout(GroupId id, int32_t sample, double reward, std::vector<int32_t> tokens, int64_t version) {
+data::Rollout MakeRollout(GroupId id, int32_t sample, double reward, std::vector<int32_t> tokens,
+                          int64_t version) {
   data::Rollout rollout;
   rollout.group = id;
   rollout.sample = sample;
@@ -24,7 +25,8 @@ data::Rollout MakeRollout(GroupId id, int32_t sample, double reward, std::vector
   prompt.tokens = {7, 8};
   sampled.origin = data::SpanOrigin::kSampled;
   sampled.logprobs.assign(tokens.size(), -0.25f);
-  sampled.versions = {{0, VersionId(version), VersionId(version)}, {1, VersionId(version + 1), VersionId(version)}};
+  sampled.versions = {{0, VersionId(version), VersionId(version)},
+                      {1, VersionId(version + 1), VersionId(version)}};
   sampled.tokens = std::move(tokens);
   rollout.spans = {prompt, sampled};
   return rollout;
@@ -83,7 +85,7 @@ TEST(RolloutFiles, WrittenAndReadBack) {
   const auto table = formats::DecodeRollouts((*file)->bytes(), "t");
   ASSERT_TRUE(table.ok()) << table.status();
   ASSERT_EQ(table->size(), 4u);
-  EXPECT_EQ((*table)[0].group_id, GroupId::Make(5, 0, 0).bits);   // in the order of ids
+  EXPECT_EQ((*table)[0].group_id, GroupId::Make(5, 0, 0).bits);  // in the order of ids
   const formats::RolloutRow& row = (*table)[2];
   EXPECT_THAT(row.input_tokens, ElementsAre(7, 8));
   EXPECT_THAT(row.output_tokens, ElementsAre(1, 2, 0));
@@ -118,7 +120,8 @@ TEST(Inspect, OverviewAndOneGroup) {
 TEST(Inspect, WhatIsNotThere) {
   base::TemporaryFolder folder;
   ASSERT_TRUE(RolloutFileWriter(folder.path(), 11).Write(TwoGroups()).ok());
-  EXPECT_THAT(Message(InspectStep(folder.path(), StepId(6), {}).status()), HasSubstr("the run has: step_5.parquet"));
+  EXPECT_THAT(Message(InspectStep(folder.path(), StepId(6), {}).status()),
+              HasSubstr("the run has: step_5.parquet"));
   EXPECT_THAT(Message(InspectStep(folder.path(), StepId(5), {.group = 2, .token_text = {}}).status()),
               HasSubstr("has 2 groups, numbered from 0"));
 }
@@ -127,7 +130,8 @@ TEST(Inspect, ADamagedRewardFileIsNamed) {
   base::TemporaryFolder folder;
   ASSERT_TRUE(RolloutFileWriter(folder.path(), 11).Write(TwoGroups()).ok());
   ASSERT_TRUE(base::WriteFileAtomic(RewardPath(folder.path(), StepId(5)), "{\"sample\": 1}\n").ok());
-  EXPECT_THAT(Message(InspectStep(folder.path(), StepId(5), {}).status()), HasSubstr("step_5.rewards.jsonl:1"));
+  EXPECT_THAT(Message(InspectStep(folder.path(), StepId(5), {}).status()),
+              HasSubstr("step_5.rewards.jsonl:1"));
 }
 
 TEST(BestConstantAnswer, TheOneThatPaysMost) {

@@ -15,7 +15,8 @@ struct Bench {
     options.groups_per_step = 3;
     options.group_size = 2;
     options.max_refill = 2;
-    ledger = std::make_unique<StepLedger>(options, LedgerParts{std::make_shared<FakeTasks>(10), &trainer, {}}, 5, stop);
+    ledger = std::make_unique<StepLedger>(options, LedgerParts{std::make_shared<FakeTasks>(10), &trainer, {}},
+                                          5, stop);
   }
   // Scores a spec's group: with signal, or without.
   std::vector<data::GroupSpec> Give(const data::GroupSpec& spec, bool signal) {
@@ -94,11 +95,11 @@ TEST(StepLedger, GroupsNobodyAskedForChangeNothing) {
   Bench bench;
   const auto specs = *bench.ledger->Open(StepId(0));
   bench.Give(specs[0], true);
-  bench.Give(specs[0], true);                               // twice
+  bench.Give(specs[0], true);  // twice
   data::GroupSpec other = specs[1];
-  other.id = GroupId::Make(9, 0, 0);                        // no such step
+  other.id = GroupId::Make(9, 0, 0);  // no such step
   bench.Give(other, true);
-  other.id = GroupId::Make(0, 1, 0);                        // no such round yet
+  other.id = GroupId::Make(0, 1, 0);  // no such round yet
   bench.Give(other, true);
   EXPECT_EQ(bench.ledger->unknown_groups(), 3);
   EXPECT_EQ(bench.ledger->ProgressOf(StepId(0)).scored, 1);
@@ -129,7 +130,8 @@ TEST(StepLedger, StaleAndFailedRolloutsAreCountedByReason) {
   }
   const auto step = bench.ledger->Wait(StepId(3), 0);
   ASSERT_TRUE(step.ok());
-  EXPECT_EQ(step->dropped, (std::map<std::string, int64_t>{{"reward_timeout", 3}, {"cancelled", 3}, {"stale", 3}}));
+  EXPECT_EQ(step->dropped,
+            (std::map<std::string, int64_t>{{"reward_timeout", 3}, {"cancelled", 3}, {"stale", 3}}));
   EXPECT_EQ(step->train[0].rollouts.size(), 2u);
   EXPECT_EQ(step->failure, "too slow");
 }
