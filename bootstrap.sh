@@ -11,6 +11,8 @@ deps=$here/.deps
 venv=$deps/venv
 log=$deps/bootstrap.log
 python=$venv/bin/python
+# One compiler cache for every clone: paths inside the clone count as relative.
+export CCACHE_BASEDIR=$here CCACHE_NOHASHDIR=1
 
 usage() { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
@@ -195,12 +197,13 @@ compile() { ninja -C "$here/build/$1" -j "$(jobs)" "${@:2}"; }
 
 build() {
   stage configure "look at CMake's message above" configure release "$@"
-  stage build "look at the first 'error:' line in the log; a wrong or mixed compiler shows here too" compile release
+  stage build "look at the first 'error:' line in the log; a wrong or mixed compiler shows here too" compile release ${targets[@]+"${targets[@]}"}
 }
 
 main() {
   local verb=${1:-}
   accept_cuda=0
+  targets=(product)   # the binary and its plugins; test builds all
   shift || true
   if [ "${1:-}" = --cuda ]; then accept_cuda=1; shift; fi
   case "$verb" in
@@ -217,6 +220,7 @@ main() {
       ;;
     test)
       setup test
+      targets=()
       build -DVOLERY_SANITIZER_TESTS=ON
       for sanitizer in asan tsan; do
         stage "$sanitizer" "look at the first 'error:' line in the log" eval "configure $sanitizer && compile $sanitizer"

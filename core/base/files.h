@@ -1,5 +1,5 @@
 #pragma once
-// Reading and durable writing of files. Everything a run must not lose goes through WriteFileAtomic or AtomicFolder:
+// Reading and durable writing of files. Everything a run must not lose goes through WriteFileAtomic:
 // written beside its place, fsynced, renamed, the folder fsynced; a crash or a full disk leaves the old state.
 // Errors name the path and the operating system's reason. Thread-safe; no state.
 

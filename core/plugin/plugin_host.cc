@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include "core/base/edit_distance.h"
 #include "core/base/files.h"
 
 namespace volery::plugin {
@@ -112,7 +113,7 @@ StatusOr<std::string> PluginHost::Find(const std::string& name) const {
   }
   std::string places;
   for (const std::string& folder : folders_) places += "\n  " + folder;
-  const std::string nearest = Nearest(name, stems);
+  const std::string nearest = base::NearestWord(name, stems);
   return NotFoundError("no plugin \"", name, "\"",
                        nearest.empty() ? "" : Cat("; did you mean \"", nearest, "\"?"), " Looked in:", places,
                        "\n  add a folder with plugins.path in the recipe or with VOLERY_PLUGIN_PATH");

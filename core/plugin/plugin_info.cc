@@ -4,23 +4,10 @@
 #include <charconv>
 #include <filesystem>
 
+#include "core/base/edit_distance.h"
+
 namespace volery::plugin {
 namespace {
-
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
 
 // The text of a default or of the command line as a value of the type; nothing when it is none.
 std::optional<nlohmann::json> ParseValue(OptionType type, const std::string& text) {
@@ -66,7 +53,7 @@ const OptionInfo* FindOption(const PluginInfo& plugin, const std::string& name) 
 std::string UnknownOption(const PluginInfo& plugin, const std::string& key) {
   std::vector<std::string> names;
   for (const OptionInfo& option : plugin.options) names.push_back(option.name);
-  const std::string nearest = Nearest(key, names);
+  const std::string nearest = base::NearestWord(key, names);
   if (!nearest.empty()) return Cat("unknown option \"", key, "\"; did you mean \"", nearest, "\"?");
   if (names.empty()) return Cat("unknown option \"", key, "\"; this plugin takes none");
   std::string list;
@@ -154,18 +141,6 @@ StatusOr<nlohmann::json> OptionsFromText(const PluginInfo& plugin,
     out[key] = *value;
   }
   return out;
-}
-
-std::string Nearest(const std::string& word, const std::vector<std::string>& candidates) {
-  std::string best;
-  size_t limit = std::max<size_t>(1, word.size() / 3);
-  for (const std::string& candidate : candidates) {
-    const size_t distance = EditDistance(word, candidate);
-    if (distance > limit || (!best.empty() && distance == limit)) continue;
-    best = candidate;
-    limit = distance;
-  }
-  return best;
 }
 
 }  // namespace volery::plugin

@@ -57,8 +57,4 @@ StatusOr<nlohmann::ordered_json> ResolveOptions(const PluginInfo& plugin, const 
 StatusOr<nlohmann::json> OptionsFromText(const PluginInfo& plugin,
                                          const std::vector<std::string>& assignments);
 
-// The word of `candidates` that is closest to `word` (edit distance at most a third of its length, at least
-// 1), or "".
-std::string Nearest(const std::string& word, const std::vector<std::string>& candidates);
-
 }  // namespace volery::plugin

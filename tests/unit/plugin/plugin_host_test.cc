@@ -166,11 +166,6 @@ TEST(PluginOptions, ThatAPluginRefusesFailTheLoad) {
   }
 }
 
-TEST(PluginOptions, NearestIsEmptyForWordsFarAway) {
-  EXPECT_EQ(Nearest("words", {"word", "tag"}), "word");
-  EXPECT_EQ(Nearest("temperature", {"tag", "words"}), "");
-}
-
 TEST(RewardInstance, RefusesAnIncompleteTable) {
   EXPECT_THAT(Message(PluginHost().LoadReward(Fixture("bad_instance"), {}, {}).status()),
               HasSubstr("no complete reward table"));
