@@ -97,7 +97,8 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   optim.schedule.learning_rate = t.optim.learning_rate;
   optim.schedule.warmup_steps = t.optim.warmup_steps;
   VOLERY_ASSIGN_OR_RETURN(optim.schedule.decay, training::ParseDecay(t.optim.schedule));
-  optim.schedule.total_steps = recipe.steps * recipe.algorithm.optimiser_steps;
+  // A run that is cut short (steps=5 on the command line) may end within the warm-up.
+  optim.schedule.total_steps = std::max(recipe.steps * recipe.algorithm.optimiser_steps, t.optim.warmup_steps + 1);
   optim.schedule.final_fraction = t.optim.final_fraction;
   optim.adam.beta1 = t.optim.beta1;
   optim.adam.beta2 = t.optim.beta2;
@@ -111,6 +112,7 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   options.share_prompts = t.share_prompts;
   options.checkpoint_activations = t.checkpoint_activations;
   options.head_rows = t.head_slice_tokens;
+  VOLERY_RETURN_IF_ERROR(training::CheckSchedule(optim.schedule));
   VOLERY_ASSIGN_OR_RETURN(options.dtype, ParseDtype(t.dtype));
   VOLERY_ASSIGN_OR_RETURN(options.device, ParseDevice(recipe.device));
   return options;

@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <iostream>
 #include <sstream>
+#include <utility>
 
 namespace volery::app {
 namespace {
@@ -79,10 +80,7 @@ void RunPrinter::OnStep(const orchestration::StepReport& report) {
 void RunPrinter::OnEval(const orchestration::EvalResult& result) {
   Line(Cat("evaluation with version ", result.version, ": reward ", Fixed(result.average, 3), ", solved ", Fixed(100 * result.solved, 1), " % of ", result.samples,
            " samples of ", result.tasks, " held-out tasks", result.failed ? Cat(", ", result.failed, " rewards failed") : ""));
-  if (!first_eval_) {
-    first_eval_ = result;
-    Line(ExampleLines(result));
-  }
+  if (!std::exchange(showed_examples_, true)) Line(ExampleLines(result));
 }
 
 void RunPrinter::Finish() { status_.Finish(); }

@@ -19,12 +19,11 @@ class RunPrinter {
   void OnStep(const orchestration::StepReport& report);
   void OnEval(const orchestration::EvalResult& result);
   void Finish();
-  const std::optional<orchestration::EvalResult>& first_eval() const { return first_eval_; }
 
  private:
   observe::StatusLine status_;
   int64_t steps_;
-  std::optional<orchestration::EvalResult> first_eval_;
+  bool showed_examples_ = false;
 };
 
 // "  [3 words] -> "Loyal furry friend" (1)" for each example.

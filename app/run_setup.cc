@@ -56,8 +56,8 @@ StatusOr<std::unique_ptr<training::LocalTrainer>> MakeTrainer(const config::Reci
   return training::LocalTrainer::Create(std::move(setup));
 }
 
-StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source) {
-  VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions options, MakeEngineOptions(recipe, source.vocabulary()));
+StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source,
+                                                             const inference::EngineOptions& options) {
   VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(recipe.device));
   VOLERY_ASSIGN_OR_RETURN(auto model, source.Build(options.dtype, device));
   return inference::SlotEngine::Create(std::move(model), options);

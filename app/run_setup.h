@@ -40,6 +40,7 @@ StatusOr<policy::ModelSource> OpenRecipeModel(const CheckedRecipe& checked, bool
 
 StatusOr<std::unique_ptr<training::LocalTrainer>> MakeTrainer(const config::Recipe& recipe, const policy::ModelSource& source,
                                                               native::NamedTensors weights, distributed::Comm& comm);
-StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source);
+StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source,
+                                                             const inference::EngineOptions& options);
 
 }  // namespace volery::app

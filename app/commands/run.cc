@@ -48,6 +48,8 @@ struct Prepared {
 
 StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   const config::Recipe& recipe = checked.recipe();
+  VOLERY_RETURN_IF_ERROR(MakeTrainerOptions(recipe).status());
+  VOLERY_RETURN_IF_ERROR(MakeAlgorithm(recipe).status());
   VOLERY_ASSIGN_OR_RETURN(policy::ModelSource source, OpenRecipeModel(checked, true));
   native::NamedTensors weights = std::move(source.weights);
   source.weights.clear();
@@ -82,7 +84,7 @@ StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe&
   return sinks;
 }
 
-orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, base::Watchdog* watchdog) {
+orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64_t slots, base::Watchdog* watchdog) {
   const config::Recipe& recipe = prepared.checked.recipe();
   orchestration::EngineSourceOptions options;
   options.on_update = recipe.rollout.on_update == "reread" ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
@@ -93,13 +95,14 @@ orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, base:
   };
   options.on_thread_start = [threads = SamplerThreads(recipe)](int) { tensor::SetComputeThreads(threads); };
   options.watchdog = watchdog;
+  options.max_sequences = slots;
   return options;
 }
 
 Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, const orchestration::LoopResult& result, data::Scorer& scorer,
                 const base::StopToken& stop, RunPrinter& printer) {
-  if (result.last_eval && printer.first_eval()) {
-    printer.Line(Cat("held-out reward: ", printer.first_eval()->average, " before, ", result.last_eval->average, " after ", result.step, " steps. Some answers now:"));
+  if (result.last_eval && result.first_eval) {
+    printer.Line(Cat("held-out reward: ", *result.first_eval, " before, ", result.last_eval->average, " after ", result.step, " steps. Some answers now:"));
     printer.Line(ExampleLines(*result.last_eval));
   }
   if (prepared.checked.recipe().eval.constant_answer && prepared.tasks.held_out && prepared.checked.recipe().output.rollouts) {
@@ -150,7 +153,8 @@ class Rank0Run {
     VOLERY_ASSIGN_OR_RETURN(auto metrics, OpenMetrics(recipe, folder, resume_from, options_.resume));
     tensor::SetComputeThreads(TrainerThreads(recipe));
     VOLERY_ASSIGN_OR_RETURN(auto trainer, MakeTrainer(recipe, prepared_.source, std::move(prepared_.weights), comm_));
-    VOLERY_ASSIGN_OR_RETURN(auto engine, MakeEngine(recipe, prepared_.source));
+    VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine_options, MakeEngineOptions(recipe, prepared_.source.vocabulary()));
+    VOLERY_ASSIGN_OR_RETURN(auto engine, MakeEngine(recipe, prepared_.source, engine_options));
     plugin::RewardPoolOptions pool_options;
     pool_options.threads = prepared_.loop.reward_threads;
     plugin::RewardPool pool(pool_options, stops_.stop);
@@ -162,7 +166,7 @@ class Rank0Run {
     std::optional<base::Watchdog> watchdog;
     if (recipe.threads.watchdog_seconds > 0) watchdog.emplace(recipe.threads.watchdog_seconds * 1000).Start();
     base::Watchdog* const watched = watchdog ? &*watchdog : nullptr;
-    orchestration::EngineSource source(*engine, SourceOptions(prepared_, watched), stops_.stop);
+    orchestration::EngineSource source(*engine, SourceOptions(prepared_, engine_options.max_slots, watched), stops_.stop);
 
     orchestration::LoopParts parts;
     parts.tasks = prepared_.tasks.train;

@@ -4,9 +4,8 @@ import pathlib
 import struct
 import tempfile
 
-from common import REVERSE, SOURCE, expect, expect_ok, volery
+from common import REVERSE, SOURCE, checkpoint, expect, expect_ok, volery
 
-GOLDEN = SOURCE / "tests/golden/models"
 GGUF = SOURCE / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -28,6 +27,13 @@ with tempfile.TemporaryDirectory() as temporary:
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
         return path
 
+    # A tiny run, for a model folder; run again it is refused with both ways on.
+    made = f"runs={folder}/made"
+    tiny = [made, "steps=1", "warmup.until=0.0001", "warmup.max_steps=20", "rollout.groups_per_step=2", "rollout.group_size=2", "eval.tasks=8", "algorithm.max_refill=0"]
+    expect_ok(volery("run", REVERSE, *tiny))
+    refused("existing run", volery("run", REVERSE, *tiny), "--resume", "name=")
+    model = checkpoint(folder / "made" / "reverse")
+
     # Recipes: all problems at once, with line and column and the nearest key.
     bad = write("bad.toml", 'steps = "ten"\n[trainer.optim]\nleraning_rate = 1e-3\n[model]\nfamily = "llama"\nwidth = 100\nheads = 3\n')
     refused("recipe", volery("run", bad, runs), "bad.toml:1:9", "bad.toml:3:1", '[trainer.optim] unknown key "leraning_rate"; did you mean "learning_rate"?')
@@ -44,13 +50,13 @@ with tempfile.TemporaryDirectory() as temporary:
     def score(model):
         return volery("score", "--model", model, *[w for pair in absent.items() for w in pair])
 
-    refused("missing model", score(folder / "nowhere"), "nowhere", "no such model")
-    model = sorted(p for p in GOLDEN.iterdir() if (p / "config.json").exists())[0]
+    refused("missing model", score(folder / "nowhere"), "nowhere", "no such file or folder")
     config, data = (model / "config.json").read_bytes(), (model / "model.safetensors").read_bytes()
-    write("truncated/config.json", config)
+    for name in ("truncated", "lying", "odd"):
+        write(f"{name}/config.json", config)
+        write(f"{name}/tokenizer.json", (model / "tokenizer.json").read_bytes())
     write("truncated/model.safetensors", data[:-100])
     refused("truncated safetensors", score(folder / "truncated"), "truncated/model.safetensors")
-    write("lying/config.json", config)
     write("lying/model.safetensors", struct.pack("<Q", 1 << 40) + data[8:])
     refused("lying header", score(folder / "lying"), "lying/model.safetensors")
     write("odd/config.json", json.dumps(dict(json.loads(config), hidden_act="gelu")))
@@ -66,16 +72,28 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("no JSON on standard input", volery("tokenize", "--tokenizer", GGUF, stdin='{"text": "a"}\nnonsense\n'), "standard input:2")
 
     # Datasets.
-    start = ["run", REVERSE, runs, "tasks.generator=", "eval.tasks=0", "warmup.until=0"]
-    torn = write("torn.jsonl", '{"prompt": "abc>", "answer": "cba"}\n{"prompt": \n')
-    refused("dataset line", volery(*start, f"tasks.file={torn}", "tasks.options={}"), "torn.jsonl:2")
-    refused("empty dataset", volery(*start, f"tasks.file={write('empty.jsonl', '')}", "tasks.options={}"), "empty.jsonl")
-    long = write("long.jsonl", json.dumps({"prompt": "abcde" * 20 + ">", "answer": "x"}) + "\n")
-    refused("prompt longer than the context", volery(*start, f"tasks.file={long}", "tasks.options={}"), "long.jsonl:1")
+    recipe = write("file.toml", """
+        [model]
+        family = "llama"
+        layers = 1
+        width = 32
+        heads = 2
+        context = 64
+        tokenizer = "bytes"
+        [tasks]
+        file = "tasks.jsonl"
+        [[reward]]
+        plugin = "reverse_text"
+        [eval]
+        tasks = 0
+    """)
+    write("tasks.jsonl", '{"prompt": "abc>", "answer": "cba"}\n{"prompt": \n')
+    refused("dataset line", volery("run", recipe, runs), "tasks.jsonl:2")
+    write("tasks.jsonl", "")
+    refused("empty dataset", volery("run", recipe, runs), "tasks.jsonl")
+    write("tasks.jsonl", '{"question": "abc>"}\n')
+    refused("missing column", volery("run", recipe, runs), "tasks.jsonl:1", "prompt", "question")
+    write("tasks.jsonl", json.dumps({"prompt": "abcde" * 20 + ">", "answer": "x"}) + "\n")
+    refused("prompt longer than the context", volery("run", recipe, runs, "rollout.max_new_tokens=8"), "tasks.jsonl:1")
 
     expect(not (folder / "runs").exists(), "a refused run left a run folder")
-
-    # An existing run is refused with both ways on.
-    tiny = [runs, "steps=1", "warmup.until=0.0001", "warmup.max_steps=20", "rollout.groups_per_step=2", "rollout.group_size=2", "eval.tasks=8", "algorithm.max_refill=0"]
-    expect_ok(volery("run", REVERSE, *tiny))
-    refused("existing run", volery("run", REVERSE, *tiny), "--resume", "name=")
