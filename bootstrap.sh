@@ -136,8 +136,14 @@ install_wheels() {  # the lines on standard input
   rm -f "$wanted"
 }
 install_build_wheels() {
-  if [ -n "${VOLERY_TORCH:-}" ]; then list wheels.txt | grep -v '^torch==' | install_wheels; else list wheels.txt | install_wheels; fi
-  if [ "$accept_cuda" = 1 ]; then "$python" -m pip install "$(list wheels.txt | awk '/^torch==/{print $1}')"; fi
+  if [ -n "${VOLERY_TORCH:-}" ]; then
+    list wheels.txt | grep -v '^torch==' | install_wheels
+  elif [ "$accept_cuda" = 1 ]; then
+    { list wheels-cuda.txt; list wheels.txt | grep -v '^torch=='; } | install_wheels
+    "$python" -m pip install "$(list wheels-cuda.txt | awk '{print $1}')"   # the CUDA libraries, at the versions that torch pins
+  else
+    list wheels.txt | install_wheels
+  fi
 }
 install_test_wheels() { list wheels-test.txt | install_wheels; }
 
@@ -164,7 +170,7 @@ is_done() { [ "$(cat "$deps/$1.done" 2>/dev/null)" = "$2" ]; }
 setup() {
   local kind=$1 stamp
   mkdir -p "$deps"
-  stamp=$(stamp_of apt.txt wheels.txt models.txt)-${VOLERY_TORCH:-pip}-$accept_cuda
+  stamp=$(stamp_of apt.txt wheels.txt wheels-cuda.txt models.txt)-${VOLERY_TORCH:-pip}-$accept_cuda
   if ! is_done setup "$stamp"; then
     setup_packages
     check_compiler
