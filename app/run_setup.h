@@ -18,9 +18,6 @@
 
 namespace volery::app {
 
-struct RecipeArguments {
-  std::vector<std::string> words;   // recipe files and key=value words, as typed
-};
 // Splits words into files (no '=') and overrides.
 struct RecipeWords {
   std::vector<std::string> files, overrides;

@@ -183,10 +183,6 @@ class Checker {
     if (!recipe_.warmup.present) return;
     if (eval.tasks == 0)
       Wrong("warmup.until", "is measured on held-out tasks, and eval.tasks = 0 holds out none");
-    if (recipe_.warmup.tasks > eval.tasks && eval.tasks > 0) {
-      Wrong("warmup.tasks", Cat(recipe_.warmup.tasks, " is more than eval.tasks = ", eval.tasks,
-                                ", the tasks that are held out"));
-    }
   }
 
   const DecodedRecipe& decoded_;

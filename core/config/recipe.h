@@ -86,7 +86,7 @@ struct WarmupRecipe {
   double until = 0.2;
   int64_t max_steps = 2000, batch = 64;
   double learning_rate = 1e-3;
-  int64_t every = 25, tasks = 0;
+  int64_t every = 25;
   bool operator==(const WarmupRecipe&) const = default;
 };
 

@@ -209,8 +209,6 @@ std::vector<Key> OtherKeys() {
       KEY(warmup.batch, kInteger, Within(1, 1 << 20), NONE, "examples a step"),
       KEY(warmup.learning_rate, kNumber, AboveUpTo(0, 10), NONE, "of the supervised steps"),
       KEY(warmup.every, kInteger, Count(1), NONE, "measure the success rate after this many steps"),
-      KEY(warmup.tasks, kInteger, Count(0), NONE,
-          "held-out tasks that it is measured on; 0: all of eval.tasks"),
       KEY(checkpoint.every, kInteger, Count(0), NONE, "steps between checkpoints; 0: only at the end"),
       KEY(checkpoint.keep, kInteger, Count(1), NONE, "checkpoints that stay"),
       KEY(eval.name, kText, NONE, NONE, "of the metrics eval/<name>/..."),

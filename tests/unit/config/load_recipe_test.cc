@@ -210,8 +210,6 @@ TEST(Errors, BetweenKeys) {
   EXPECT_EQ(ErrorWith("", {"eval.tasks=0", "eval.every=2", "warmup.until=0.5"}),
             "command line: [eval] every: tasks = 0 holds out no task to evaluate on\n"
             "command line: [warmup] until: is measured on held-out tasks, and eval.tasks = 0 holds out none");
-  EXPECT_EQ(OverrideError("warmup.tasks=65"),
-            "command line: [warmup] tasks: 65 is more than eval.tasks = 64, the tasks that are held out");
   EXPECT_EQ(OverrideError("device=gpu"),
             "command line: device: \"gpu\" isn't known; expected \"cpu\", \"cuda\" or \"cuda:<number>\"");
   EXPECT_EQ(OverrideError("name=a/b"),
