@@ -59,8 +59,11 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tasks), std::move(rewards), std::move(loop)};
 }
 
+// With the binary's path, so that a printed command works for who started it through bootstrap.sh.
+std::string Program() { return plugin::ExecutableFolder() + "/volery"; }
+
 std::string CommandText(const Options& options) {
-  std::string text = "volery run";
+  std::string text = Program() + " run";
   for (const std::string& word : options.words) {
     if (!word.starts_with("name=")) text += " " + word;
   }
@@ -112,7 +115,7 @@ Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder
     VOLERY_ASSIGN_OR_RETURN(const auto best, orchestration::BestConstantAnswer(candidates, *prepared.tasks.held_out, scorer, stop));
     printer.Line(Cat("best constant answer of ", candidates.size(), " tried: \"", best.text, "\" scores ", best.score));
   }
-  if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: volery generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
+  if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: ", Program(), " generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
   return OkStatus();
 }
 
