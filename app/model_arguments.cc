@@ -19,7 +19,7 @@ void AddModelArguments(CLI::App& parser, ModelArguments& arguments) {
   parser.add_option("--plugin-path", arguments.plugin_folders, "folders with plugins, searched first");
 }
 
-StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments) {
+StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments, bool needs_tokenizer) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   tensor::SetComputeThreads(arguments.threads > 0 ? arguments.threads : cores);
   OpenedModel opened;
@@ -29,6 +29,7 @@ StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments) {
   options.dtype = opened.dtype;
   options.tokenizer = arguments.tokenizer;
   options.chat_template = arguments.chat_template;
+  options.needs_tokenizer = needs_tokenizer;
   const plugin::PluginHost host(arguments.plugin_folders);
   VOLERY_ASSIGN_OR_RETURN(opened.source, policy::OpenModel(arguments.model, policy::FamiliesOf(host), options));
   for (const std::string& note : opened.source.notes) base::LogInfo(note);

@@ -24,7 +24,8 @@ struct OpenedModel {
   c10::ScalarType dtype = c10::ScalarType::Float;
 };
 
-// Sets the calling thread's compute threads, opens the model and prints its notes.
-StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments);
+// Sets the calling thread's compute threads, opens the model and prints its notes. Without `needs_tokenizer` a folder
+// that has none opens too; its source.tokenizer.tokenizer is null then.
+StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments, bool needs_tokenizer = true);
 
 }  // namespace volery::app

@@ -1,5 +1,7 @@
+#include <atomic>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "app/command.h"
 #include "app/mapping.h"
@@ -31,9 +33,10 @@ struct Options {
   bool resume = false;
 };
 
-// Ends by itself; `finish` lets the step in progress end.
+// `stop` ends the run at once; `finish` lets the step in progress end.
 struct Stops {
   base::StopToken stop, finish;
+  std::shared_ptr<std::atomic<bool>> under_way = std::make_shared<std::atomic<bool>>(false);  // there is a run folder
 };
 
 // Everything a run needs before its folder is opened.
@@ -104,6 +107,9 @@ orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64
 
 Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, const orchestration::LoopResult& result, data::Scorer& scorer,
                 const base::StopToken& stop, RunPrinter& printer) {
+  if (result.solved) {
+    printer.Line(Cat("finished early: in the last ", prepared.loop.max_skipped, " steps every answer was solved, so nothing was left to learn (harder tasks would go on)"));
+  }
   if (result.last_eval && result.first_eval) {
     printer.Line(Cat("held-out reward: ", *result.first_eval, " before, ", result.last_eval->average, " after ", result.step, " steps. Some answers now:"));
     printer.Line(ExampleLines(*result.last_eval));
@@ -113,7 +119,7 @@ Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder
     std::string words = "word";
     for (int n = 1; n <= kMostConstantWords; ++n, words += " word") candidates.push_back(words);
     VOLERY_ASSIGN_OR_RETURN(const auto best, orchestration::BestConstantAnswer(candidates, *prepared.tasks.held_out, scorer, stop));
-    printer.Line(Cat("best constant answer of ", candidates.size(), " tried: \"", best.text, "\" scores ", best.score));
+    printer.Line(Cat("best constant answer of ", candidates.size(), " tried: ", nlohmann::json(best.text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), " scores ", best.score));
   }
   if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: ", Program(), " generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
   return OkStatus();
@@ -134,6 +140,7 @@ class Rank0Run {
     const config::Recipe& recipe = prepared_.checked.recipe();
     StatusOr<orchestration::RunFolder> folder = orchestration::RunFolder::Open({recipe.runs, recipe.name, options_.resume, CommandText(options_), recipe.checkpoint.keep});
     if (!folder.ok()) return Report(folder.status());
+    *stops_.under_way = true;
     if (const Status status = base::AddLogFile(folder->logs() + "/run.log"); !status.ok()) return Report(status);
     for (const std::string& note : prepared_.source.notes) printer_.Line(note);
     printer_.Line(Cat("run folder: ", folder->path()));
@@ -219,7 +226,7 @@ int Run(const Options& options) {
   StatusOr<distributed::RankSettings> ranks = distributed::RanksFromEnvironment();
   if (!ranks.ok()) return Report(ranks.status());
   base::SignalWatcher signals([&stops, follower = ranks->rank > 0](int) {
-    std::cerr << (follower ? "" : "\nstopping after this step, with a checkpoint; Ctrl-C again stops at once\n");
+    if (!follower) std::cerr << (*stops.under_way ? "\nstopping after this step, with a checkpoint" : "\nstopping before the run starts") << "; Ctrl-C again stops at once\n";
     stops.finish.RequestStop(CancelledError("stopped by Ctrl-C"));
   });
   StatusOr<CheckedRecipe> checked = LoadChecked(options.words);

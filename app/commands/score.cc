@@ -21,6 +21,9 @@ struct Options {
 
 StatusOr<std::vector<int32_t>> TokensOf(const base::JsonLine& line, const policy::ModelSource& source, bool add_special) {
   if (line.value.is_object() && line.value.contains("text") && line.value["text"].is_string()) {
+    if (source.tokenizer.tokenizer == nullptr) {
+      return InvalidError(line.where, ": is text, but ", source.where, " holds no tokenizer.json; give tokens, or name a tokenizer with --tokenizer");
+    }
     return source.tokenizer.tokenizer->Encode(line.value["text"].get<std::string>(), {.add_special = add_special, .parse_special = true});
   }
   const bool fits = line.value.is_object() && line.value.contains("tokens") && line.value["tokens"].is_array();
@@ -51,7 +54,7 @@ Status WriteLogits(const std::string& path, const std::vector<inference::TokenSc
 }
 
 Status Run(const Options& options) {
-  VOLERY_ASSIGN_OR_RETURN(OpenedModel opened, OpenFromArguments(options.model));
+  VOLERY_ASSIGN_OR_RETURN(OpenedModel opened, OpenFromArguments(options.model, false));
   std::vector<std::vector<int32_t>> sequences;
   VOLERY_RETURN_IF_ERROR(base::ForEachJsonLine(options.input, [&](const base::JsonLine& line) -> Status {
     VOLERY_ASSIGN_OR_RETURN(auto tokens, TokensOf(line, opened.source, !options.no_special));

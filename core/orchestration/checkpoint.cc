@@ -151,6 +151,7 @@ std::string LoopState::ToJson() const {
                                 {"warmup_steps", warmup_steps},
                                 {"warmup_done", warmup_done},
                                 {"skipped_in_a_row", skipped_in_a_row},
+                                {"solved_in_a_row", solved_in_a_row},
                                 {"skipped", skipped},
                                 {"rollouts", rollouts},
                                 {"first_eval", first_eval ? nlohmann::json(*first_eval) : nlohmann::json()},
@@ -168,6 +169,7 @@ StatusOr<LoopState> LoopState::FromJson(const std::string& text, const std::stri
     state.warmup_steps = json.at("warmup_steps").get<int64_t>();
     state.warmup_done = json.at("warmup_done").get<bool>();
     state.skipped_in_a_row = json.at("skipped_in_a_row").get<int64_t>();
+    state.solved_in_a_row = json.at("solved_in_a_row").get<int64_t>();
     state.skipped = json.at("skipped").get<int64_t>();
     state.rollouts = json.at("rollouts").get<int64_t>();
     if (!json.at("first_eval").is_null()) state.first_eval = json.at("first_eval").get<double>();

@@ -53,7 +53,7 @@ struct LoopState {
   StepId step;  // steps done
   int64_t warmup_steps = 0;
   bool warmup_done = false;
-  int64_t skipped_in_a_row = 0;
+  int64_t skipped_in_a_row = 0, solved_in_a_row = 0;  // solved: skipped because every rollout was
   int64_t skipped = 0;               // in all
   int64_t rollouts = 0;              // trained on, in all
   std::optional<double> first_eval;  // mean reward of the evaluation before step 0

@@ -13,14 +13,14 @@ struct Sums {
   int64_t samples = 0, failed = 0, solved = 0, passed = 0, truncated = 0;
 };
 
-void AddGroup(const data::Group& group, double solved_at, Sums& sums) {
+void AddGroup(const data::Group& group, const EvalOptions& options, Sums& sums) {
   bool passed = false;
   for (const data::Rollout& rollout : group.rollouts) {
     if (rollout.score.status != data::RewardStatus::kOk) {
       ++sums.failed;
       continue;
     }
-    const bool solved = rollout.score.total >= solved_at - kRounding;
+    const bool solved = options.Solves(rollout.score.total);
     ++sums.samples;
     sums.reward += rollout.score.total;
     sums.length += static_cast<double>(rollout.SampledLength());
@@ -52,6 +52,10 @@ data::Group AnswerAll(const std::shared_ptr<const data::Task>& task,
 }
 
 }  // namespace
+
+bool EvalOptions::Solves(double reward) const {
+  return reward >= solved_at - kRounding;
+}
 
 base::MetricRow EvalResult::Metrics(const EvalOptions& options) const {
   const std::string prefix = Cat("eval/", options.name, "/");
@@ -135,7 +139,7 @@ EvalResult Evaluator::Summarise(VersionId version, const std::vector<data::Group
   Sums sums;
   EvalResult result;
   for (const data::Group& group : groups) {
-    AddGroup(group, options_.solved_at, sums);
+    AddGroup(group, options_, sums);
     if (static_cast<int64_t>(result.examples.size()) >= options_.examples || group.rollouts.empty()) continue;
     const data::Rollout& first = group.rollouts.front();
     result.examples.push_back(

@@ -25,6 +25,8 @@ struct EvalOptions {
   double solved_at = 1.0;  // a sample with at least this reward counts as solved
   data::SamplingParams sampling;
   int64_t examples = 4;  // kept for printing
+
+  bool Solves(double reward) const;
 };
 
 struct EvalExample {

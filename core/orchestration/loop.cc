@@ -18,11 +18,15 @@ int64_t CountRollouts(const std::vector<data::Group>& groups) {
   return rollouts;
 }
 
-std::string SkipNote(const data::StepResult& result, const StepGroups& groups) {
+std::string SkipNote(const data::StepResult& result, const StepGroups& groups, bool all_solved) {
   if (result.outcome == data::StepOutcome::kTrained) return "";
-  const char* kind = result.outcome == data::StepOutcome::kSkippedNoSignal ? "no signal" : "not finite";
-  std::string note = Cat("skipped, ", kind);
-  if (!result.reason.empty()) note += ": " + result.reason;
+  const bool no_signal = result.outcome == data::StepOutcome::kSkippedNoSignal;
+  std::string note = Cat("skipped, ", no_signal ? "no signal" : "not finite");
+  if (all_solved) {
+    note += ": every answer was solved";
+  } else if (!result.reason.empty()) {
+    note += ": " + result.reason;
+  }
   if (!groups.failure.empty()) note += "; a reward failed: " + groups.failure;
   return note;
 }
@@ -90,7 +94,7 @@ StatusOr<LoopResult> LoopRun::Run() {
   VOLERY_RETURN_IF_ERROR(RunSteps());
   if (stop_.stopped()) return stop_.reason();
   VOLERY_RETURN_IF_ERROR(Save());
-  result_.finished = state_.step.value >= options_.steps;
+  result_.finished = result_.solved || state_.step.value >= options_.steps;
   if (result_.finished) VOLERY_RETURN_IF_ERROR(Evaluate());
   VOLERY_RETURN_IF_ERROR(parts_.metrics->Flush());
   result_.step = state_.step;
@@ -111,13 +115,13 @@ Status LoopRun::RunSteps() {
   admitted_ = state_.step;
   first_step_ = state_.step.value;
   started_ = last_end_ = parts_.clock->NowSeconds();
-  while (state_.step.value < options_.steps && !finish_.stopped()) {
+  while (state_.step.value < options_.steps && !result_.solved && !finish_.stopped()) {
     if (stop_.stopped()) return stop_.reason();
     if (EvalIsDue()) VOLERY_RETURN_IF_ERROR(Evaluate());
     if (finish_.stopped()) return OkStatus();
     VOLERY_RETURN_IF_ERROR(DoStep());
     const bool due = options_.checkpoint_every > 0 && state_.step.value % options_.checkpoint_every == 0;
-    if (due && state_.step.value < options_.steps) VOLERY_RETURN_IF_ERROR(Save());
+    if (due && state_.step.value < options_.steps && !result_.solved) VOLERY_RETURN_IF_ERROR(Save());
   }
   return OkStatus();
 }
@@ -186,25 +190,39 @@ Status LoopRun::Finish(StepGroups groups, const data::StepResult& result, const 
   row["trainer/idle"] = elapsed > 0 ? timing.waited / elapsed : 0.0;
   row["memory/peak"] = PeakMemoryBytes();
   last_end_ = now;
-  const std::string note = SkipNote(result, groups);
+  const std::string note = SkipNote(result, groups, AllSolved(groups));
   if (note.empty()) state_.rollouts += CountRollouts(groups.train);
   if (!groups.failure.empty()) base::LogWarning("step ", groups.step, ": a reward failed: ", groups.failure);
   if (parts_.rollouts != nullptr) VOLERY_RETURN_IF_ERROR(parts_.rollouts->Write(groups));
   VOLERY_RETURN_IF_ERROR(parts_.metrics->Write(groups.step, row, note));
   if (parts_.callbacks.on_step) parts_.callbacks.on_step({groups.step, &groups, &row, note});
   view_.last = std::move(row);
-  return CountSkip(result);
+  return CountSkip(groups, result);
 }
 
-Status LoopRun::CountSkip(const data::StepResult& result) {
+bool LoopRun::AllSolved(const StepGroups& groups) const {
+  if (!groups.train.empty() || groups.rest.empty() || !groups.failure.empty()) return false;
+  for (const data::Group& group : groups.rest) {
+    if (group.rollouts.empty()) return false;
+    for (const data::Rollout& rollout : group.rollouts) {
+      if (!options_.eval.Solves(rollout.score.total)) return false;
+    }
+  }
+  return true;
+}
+
+Status LoopRun::CountSkip(const StepGroups& groups, const data::StepResult& result) {
   if (result.outcome == data::StepOutcome::kTrained) {
-    state_.skipped_in_a_row = 0;
+    state_.skipped_in_a_row = state_.solved_in_a_row = 0;
     return OkStatus();
   }
   ++state_.skipped;
+  state_.solved_in_a_row = AllSolved(groups) ? state_.solved_in_a_row + 1 : 0;
   if (++state_.skipped_in_a_row < options_.max_skipped) return OkStatus();
+  result_.solved = state_.solved_in_a_row >= options_.max_skipped;
+  if (result_.solved) return OkStatus();
   const bool no_signal = result.outcome == data::StepOutcome::kSkippedNoSignal;
-  return Status(
+  return Abandon(Status(
       StatusCode::kAborted,
       Cat(state_.skipped_in_a_row, " steps in a row changed nothing, the last one was step ",
           state_.step.value - 1, no_signal ? " (no signal" : " (not finite",
@@ -212,7 +230,16 @@ Status LoopRun::CountSkip(const data::StepResult& result) {
           no_signal
               ? "every group's rewards were equal or failed: make the tasks easier or harder for this model, "
                 "raise rollout.group_size or the temperature, or check the reward with `volery reward`"
-              : "lower the learning rate or look at the rollouts with `volery inspect`"));
+              : "lower the learning rate or look at the rollouts with `volery inspect`")));
+}
+
+// Keeps what was learned before the steps that changed nothing; a resumed run gets as many tries again.
+Status LoopRun::Abandon(Status reason) {
+  state_.skipped_in_a_row = state_.solved_in_a_row = 0;
+  VOLERY_RETURN_IF_ERROR(Save());
+  VOLERY_RETURN_IF_ERROR(parts_.metrics->Flush());
+  if (!result_.checkpoint) return reason;
+  return Annotate(reason, "the state is saved in ", result_.checkpoint->path);
 }
 
 Status LoopRun::PublishWeights() {

@@ -41,7 +41,7 @@ struct LoopOptions {
   int64_t steps = 1;
   uint64_t seed = 0;
   LedgerOptions rollout;     // groups, refills, staleness, sampling
-  int64_t max_skipped = 10;  // skipped steps in a row that end the run
+  int64_t max_skipped = 10;  // skipped steps in a row that end the run: with an error, or well if all was solved
   int reward_threads = 2;
   int64_t checkpoint_every = 0;  // steps; 0: only at the end and when asked to finish
   EvalOptions eval;
@@ -101,6 +101,7 @@ struct LoopParts {
 struct LoopResult {
   StepId step;                       // steps done
   bool finished = false;             // false: asked to finish before the end
+  bool solved = false;               // finished early: nothing was left to learn for max_skipped steps in a row
   int64_t skipped = 0;               // steps without an update
   int64_t rollouts = 0;              // trained on, over the whole run
   std::optional<double> first_eval;  // mean reward before step 0 (also of a resumed run)
@@ -109,7 +110,7 @@ struct LoopResult {
 };
 
 // Errors: the reason of the stop, the first failure of any thread, max_skipped steps without an update in a
-// row, a checkpoint that doesn't belong to these options.
+// row (Aborted, after a checkpoint), a checkpoint that doesn't belong to these options.
 StatusOr<LoopResult> RunLoop(const LoopOptions& options, const LoopParts& parts, base::StopToken stop,
                              base::StopToken finish);
 

@@ -25,7 +25,9 @@ class LoopRun {
   StatusOr<StepGroups> WaitForBatch(Timing& timing);
   Status DoStep();
   Status Finish(StepGroups groups, const data::StepResult& result, const Timing& timing);
-  Status CountSkip(const data::StepResult& result);
+  Status CountSkip(const StepGroups& groups, const data::StepResult& result);
+  bool AllSolved(const StepGroups& groups) const;
+  Status Abandon(Status reason);
   Status PublishWeights();
   Status OnScored(data::Group group);
   void Show(LoopView::Phase phase);

@@ -137,12 +137,14 @@ StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& 
     return NotFoundError(folder, ": holds no config.json, so it is no model folder");
   VOLERY_ASSIGN_OR_RETURN(source.config_json, base::ReadFile(config_path));
   VOLERY_RETURN_IF_ERROR(Describe(families, config_path, source));
-  VOLERY_ASSIGN_OR_RETURN(
-      source.tokenizer,
-      OpenTokenizerSource(options.tokenizer.empty() ? folder : options.tokenizer, options.characters));
-  std::set<int64_t> stops;
-  VOLERY_RETURN_IF_ERROR(ReadGenerationConfig(folder, stops, source));
-  VOLERY_RETURN_IF_ERROR(Finish(options, std::move(stops), source));
+  const bool own_tokenizer = options.tokenizer.empty();
+  if (options.needs_tokenizer || !own_tokenizer || base::Exists(folder + "/tokenizer.json")) {
+    VOLERY_ASSIGN_OR_RETURN(
+        source.tokenizer, OpenTokenizerSource(own_tokenizer ? folder : options.tokenizer, options.characters));
+    std::set<int64_t> stops;
+    VOLERY_RETURN_IF_ERROR(ReadGenerationConfig(folder, stops, source));
+    VOLERY_RETURN_IF_ERROR(Finish(options, std::move(stops), source));
+  }
   if (options.weights) {
     VOLERY_ASSIGN_OR_RETURN(source.weights,
                             ReadFolderWeights(folder, {source.specs, source.info.tied, options.dtype}));

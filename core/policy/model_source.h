@@ -28,6 +28,7 @@ struct OpenOptions {
   std::string tokenizer;      // instead of the model's own: "bytes", "characters" or a path
   std::string characters;     // the alphabet of "characters"
   std::string chat_template;  // instead of recognising the model's: chatml, smollm2, qwen2.5, qwen3, llama3
+  bool needs_tokenizer = true;  // false: a folder without tokenizer.json opens, for whoever only has token ids
 };
 
 struct ModelSource {
@@ -38,7 +39,7 @@ struct ModelSource {
   native::ModelInfo info;
   std::vector<native::TensorSpec> specs;
   nn::NamedTensors weights;  // contiguous, on the CPU, one a spec; empty without OpenOptions::weights
-  TokenizerSource tokenizer;
+  TokenizerSource tokenizer;  // its tokenizer is null only without OpenOptions::needs_tokenizer
   std::optional<text::ChatTemplate>
       chat;                        // nothing: none, or not recognised (then tokenizer.chat_jinja has it)
   std::vector<int32_t> stop_ids;   // ascending: of config, generation_config and the template's end of turn

@@ -60,11 +60,11 @@ std::vector<double> CountedBehaviour(const TrainSequence& sequence) {
 std::string NoSignalReason(const LossSpec& spec, std::span<const TrainSequence> sequences) {
   const bool any_token = std::any_of(sequences.begin(), sequences.end(),
                                      [](const TrainSequence& s) { return s.LossTokens() > 0; });
-  if (!any_token) return "no group left to train on (no token that counts)";
+  if (!any_token) return "no group with signal is left to train on";
   const bool any_advantage = std::any_of(sequences.begin(), sequences.end(),
                                          [](const TrainSequence& s) { return s.advantage != 0; });
   if (any_advantage || spec.cross_entropy > 0) return "";
-  return "no signal: within every group all rewards are equal";
+  return "within every group all rewards are equal";
 }
 
 std::vector<int32_t> AllOf(std::span<const TrainSequence> sequences) {

@@ -73,6 +73,7 @@ TEST(LoopState, ThereAndBack) {
   state.warmup_steps = 12;
   state.warmup_done = true;
   state.skipped = 3;
+  state.solved_in_a_row = 2;
   state.seed = ~uint64_t{0};
   state.first_eval = 0.1;
   const auto back = LoopState::FromJson(state.ToJson(), "loop.json");

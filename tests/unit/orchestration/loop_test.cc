@@ -96,15 +96,42 @@ TEST(Loop, StepsWithoutSignalAreSkippedAndCounted) {
   EXPECT_EQ(run.metrics.lines[1].note, "");
 }
 
-TEST(Loop, TenSkippedStepsInARowEndTheRun) {
+TEST(Loop, TenSkippedStepsInARowEndTheRunAfterACheckpoint) {
+  const base::TemporaryFolder folder;
   FakeRun run(1);
   run.options.steps = 50;
-  run.scorer.Use([](const data::Group&, const data::Rollout&) { return FakeScorer::Ok(1); });
+  run.checkpoints = std::make_unique<CheckpointStore>(folder.path(), 2);
+  run.scorer.Use([](const data::Group&, const data::Rollout&) { return FakeScorer::Ok(0.5); });
   const Status status = run.Run().status();
   EXPECT_EQ(status.code(), StatusCode::kAborted);
   EXPECT_THAT(Message(status),
               HasSubstr("10 steps in a row changed nothing, the last one was step 9 (no signal"));
   EXPECT_EQ(run.metrics.lines.size(), 10u);
+
+  FakeRun again(1);
+  again.options.steps = 12;
+  again.checkpoints = std::make_unique<CheckpointStore>(folder.path(), 2);
+  again.resume_from = *again.checkpoints->Newest();
+  ASSERT_TRUE(again.resume_from.has_value());
+  EXPECT_EQ(again.resume_from->step, StepId(10));
+  EXPECT_THAT(Message(status), HasSubstr(again.resume_from->path));
+  EXPECT_TRUE(again.Run().ok());
+}
+
+TEST(Loop, WhenEveryRolloutIsSolvedTheRunIsFinishedEarly) {
+  FakeRun run(1);
+  run.options.steps = 50;
+  run.eval_tasks = 2;
+  run.scorer.Use([](const data::Group& group, const data::Rollout& rollout) {
+    return group.id.step() < 2 ? FakeScorer::Coin(group, rollout) : FakeScorer::Ok(1);
+  });
+  const auto result = run.Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->finished);
+  EXPECT_TRUE(result->solved);
+  EXPECT_EQ(result->step, StepId(12));
+  ASSERT_TRUE(result->last_eval.has_value());
+  EXPECT_EQ(result->last_eval->version, VersionId(12));
 }
 
 TEST(Loop, StepsThatAreNotFiniteEndTheRunToo) {

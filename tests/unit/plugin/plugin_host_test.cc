@@ -142,7 +142,7 @@ TEST(PluginOptions, AreCheckedAllAtOnce) {
 TEST(PluginOptions, TakeDefaultsAndWholeNumbersForNumbers) {
   const PluginInfo info = PluginHost().Inspect(Fixture("fixture_behaviours")).value();
   const nlohmann::ordered_json options = ResolveOptions(info, {{"scale", 2}}).value();
-  EXPECT_EQ(options.dump(), R"({"greeting":"hello","scale":2,"refuse":false,"count":2})");
+  EXPECT_EQ(options.dump(), R"({"greeting":"hello","scale":2,"refuse":false,"count":2,"read":"","instead":""})");
 }
 
 TEST(PluginOptions, AreReadFromACommandLineByTheirType) {
