@@ -66,6 +66,13 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("truncated GGUF", score(write("cut.gguf", head)), "cut.gguf")
     refused("GGUF of another kind", score(write("text.gguf", "hello, this is no model")), "text.gguf")
 
+    # A folder without a tokenizer is enough for tokens, not for text.
+    write("bare/config.json", config)
+    write("bare/model.safetensors", data)
+    expect_ok(score(folder / "bare"))
+    absent["--input"] = write("text.jsonl", '{"text": "abc"}\n')
+    refused("text without a tokenizer", score(folder / "bare"), "text.jsonl:1", "tokenizer.json", "--tokenizer")
+
     # Tokenizers.
     refused("tokenizer without merges", volery("tokenize", "--tokenizer", write("tokenizer.json", '{"model": {"type": "BPE", "vocab": {"a": 0}}}'), stdin='{"text": "a"}\n'),
             "tokenizer.json", "merges")

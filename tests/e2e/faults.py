@@ -1,0 +1,186 @@
+"""What goes wrong while a run is under way: each ends with exit code 1 (130 for Ctrl-C), says what to do, and loses nothing that was saved."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from common import VOLERY, checkpoint, environment, expect, expect_ok, metrics, volery, weights
+
+FIXTURES = os.environ["VOLERY_FIXTURES"]
+RECIPE = """
+steps = 6
+max_staleness = 1
+[model]
+family = "llama"
+layers = 2
+width = 64
+heads = 2
+context = 32
+tokenizer = "characters"
+characters = "abcdefghij>"
+[tasks]
+generator = "reverse"
+options = {{ alphabet = "abcdefghij", min_length = 2, max_length = 3 }}
+[rollout]
+groups_per_step = 4
+group_size = 4
+max_new_tokens = 5
+[[reward]]
+{reward}
+[algorithm]
+max_refill = 0
+[trainer]
+max_skipped = 3
+[eval]
+tasks = 16
+"""
+REVERSE_TEXT = 'plugin = "reverse_text"\noptions = { mode = "lcs" }'
+
+
+class Runs:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    def recipe(self, name, reward=REVERSE_TEXT):
+        path = self.folder / f"{name}.toml"
+        path.write_text(RECIPE.format(reward=reward))
+        return path
+
+    def words(self, name, *more, reward=REVERSE_TEXT):
+        return ["run", self.recipe(name, reward), f"runs={self.folder}/runs", f"name={name}", *more]
+
+    def run(self, name, *more, reward=REVERSE_TEXT):
+        return volery(*self.words(name, *more, reward=reward), timeout=120)
+
+    def path(self, name):
+        return self.folder / "runs" / name
+
+
+def fails(name, process, *parts, code=1):
+    text = process.stdout + process.stderr
+    expect(process.returncode == code, name, ": exit", process.returncode, "instead of", code, "\n", text)
+    for part in parts:
+        expect(part in text, name, ": no", repr(part), "in\n", text)
+    print("ok:", name)
+
+
+def fixture(plugin, instead, more=""):
+    return f'plugin = "{FIXTURES}/{plugin}.so"\noptions = {{ instead = "{instead}" }}\ntimeout_ms = 100\n{more}'
+
+
+def bad_rewards(runs):
+    for name, reward, parts in (
+            ("never answers, in a child", fixture("fixture_may_hang", "hang"), ["3 steps in a row changed nothing", "100 ms"]),
+            ("never answers, in this process", fixture("fixture_behaviours", "hang"), ["100 ms", "isolate"]),
+            ("crashes in a child", fixture("fixture_behaviours", "abort", "isolate = true"), ["fixture_behaviours"]),
+            ("throws", fixture("fixture_behaviours", "throw"), ["3 steps in a row changed nothing", "thrown on purpose"]),
+            ("gives NaN", fixture("fixture_behaviours", "nan"), ["3 steps in a row changed nothing", "nan"])):
+        key = name.replace(" ", "_").replace(",", "")
+        fails(f"reward {name}", runs.run(key, "eval.tasks=0", reward=reward), *parts)
+        expect(all("reward/mean" not in row for row in metrics(runs.path(key))), name, ": a failure counted as a reward")
+
+
+def not_finite(runs):
+    """Advantages beyond float32 make every gradient infinite: the steps are skipped and counted, and the weights stay what they were."""
+    huge = REVERSE_TEXT + "\nweight = 1e300"
+    fails("gradients that are not finite", runs.run("nan", "algorithm.preset=dr_grpo", "steps=30", reward=huge), "3 steps in a row changed nothing", "not finite", "step_3")
+    saved = checkpoint(runs.path("nan"))
+    expect(saved.name == "step_3" and all(np.isfinite(v).all() for v in weights(saved).values()), "the weights in", saved)
+    expect(all("not finite" in row["note"] for row in metrics(runs.path("nan")) if "reward/mean" in row), "notes in metrics.jsonl")
+
+    # A model whose weights are damaged fails in the sampler's thread, which ends the run.
+    from safetensors.numpy import save_file
+    damaged = runs.folder / "damaged"
+    shutil.copytree(saved, damaged, ignore=shutil.ignore_patterns("trainer", "complete", "loop.json"))
+    tensors = weights(saved)
+    next(t for n, t in tensors.items() if "down_proj" in n)[:] = np.nan
+    save_file(tensors, damaged / "model.safetensors", metadata={"format": "pt"})
+    fails("a model with NaN in its weights", runs.run("damaged", f"model.path={damaged}", "model.family=", "model.layers=0", "model.width=0", "model.heads=0", "model.context=0",
+                                                      "model.tokenizer=", "model.characters="), "sampler thread", "not finite", "damaged")
+
+
+def interrupted(runs, name, stage, *more):
+    """Sends SIGINT once `stage` is on standard error; the run ends with 130 and the printed command goes on to the end."""
+    process = subprocess.Popen([VOLERY, *map(str, runs.words(name, *more))], env=environment(), stderr=subprocess.PIPE, text=True)
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if stage in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    expect(process.wait(timeout=120) == 130, f"Ctrl-C at {stage!r}: exit", process.returncode, "\n", seen, rest)
+    command = [line.split("go on with: ")[1] for line in rest.splitlines() if "go on with: " in line]
+    expect(len(command) == 1, f"Ctrl-C at {stage!r}: no command in\n", rest)
+    again = subprocess.run(command[0], shell=True, env=environment(), capture_output=True, text=True, timeout=120)
+    expect(again.returncode == 0, f"resumed after Ctrl-C at {stage!r}: exit", again.returncode, "\n", again.stderr)
+    steps = [row["step"] for row in metrics(runs.path(name)) if "reward/mean" in row]
+    expect(steps == list(range(6)), f"steps after Ctrl-C at {stage!r}:", steps)
+    print(f"ok: Ctrl-C at {stage!r}")
+
+
+def interrupted_while_loading(runs):
+    """The reward reads a pipe when it is made, so the program stays in its set-up until it has been interrupted."""
+    pipe = runs.folder / "pipe"
+    os.mkfifo(pipe)
+    reward = f'plugin = "{FIXTURES}/fixture_behaviours.so"\noptions = {{ read = "{pipe}" }}'
+    process = subprocess.Popen([VOLERY, *map(str, runs.words("loading", reward=reward))], env=environment(), stderr=subprocess.PIPE, text=True)
+    with open(pipe, "w"):  # opens once the reward does
+        process.send_signal(signal.SIGINT)
+        line = ""
+        while "Ctrl-C again" not in line and process.poll() is None:
+            line = process.stderr.readline()
+    rest = process.stderr.read()
+    expect(process.wait(timeout=120) == 130, "Ctrl-C while loading: exit", process.returncode, line, rest)
+    expect("checkpoint" not in line + rest, "a checkpoint was promised before there was a run:", line, rest)
+    expect(not runs.path("loading").exists(), "a run folder was made after Ctrl-C")
+    print("ok: Ctrl-C while loading")
+
+
+def full_disk(runs):
+    """A small file system of its own, in a mount namespace: the second checkpoint doesn't fit, the first one stays good, and the run goes on after a clean-up."""
+    for mib, name, message in ((44, "seen_before", "MiB left"), (52, "seen_while_writing", "No space left")):
+        disk = runs.folder / name
+        disk.mkdir()
+        expect(subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "none", disk]).returncode == 0, "mount failed")
+        try:
+            fill_and_resume(disk, message)
+        finally:
+            subprocess.run(["umount", "--lazy", disk])
+
+
+def fill_and_resume(disk, message):
+    small = Runs(disk)
+    sizes = ["model.layers=4", "model.width=192", "checkpoint.every=2", "checkpoint.keep=2", "eval.tasks=0"]
+    fails(f"full disk, {disk.name}", small.run("full", *sizes), message, "step_4", "free", "--resume")
+    saved = checkpoint(small.path("full"))
+    expect(saved.name == "step_2", "the newest checkpoint is", saved)
+    expect([p.name for p in saved.parent.iterdir()] == ["step_2"], "left behind:", list(saved.parent.iterdir()))
+    expect(subprocess.run(["mount", "-o", "remount,size=200m", disk]).returncode == 0, "remount failed")
+    expect_ok(small.run("full", *sizes, "--resume"))
+    expect([row["step"] for row in metrics(small.path("full")) if "reward/mean" in row] == list(range(6)), "steps after the resume")
+
+
+if sys.argv[1:2] == ["full_disk"]:
+    with tempfile.TemporaryDirectory() as temporary:
+        full_disk(Runs(temporary))
+    sys.exit(0)
+
+with tempfile.TemporaryDirectory() as temporary:
+    every = Runs(temporary)
+    bad_rewards(every)
+    not_finite(every)
+    interrupted_while_loading(every)
+    warm = ["warmup.until=0.9", "warmup.max_steps=40", "warmup.every=10"]
+    for number, (stage, more) in enumerate((("run folder", warm), ("step 0/6", warm), ("evaluation with version 0", []), ("step 1/6", []), ("step 4/6", []))):
+        interrupted(every, f"stop{number}", stage, *more)
+    inside = ["unshare", "--mount", "--map-root-user"]
+    if shutil.which("unshare") and subprocess.run([*inside, "true"], capture_output=True).returncode == 0:
+        expect(subprocess.run([*inside, sys.executable, __file__, "full_disk"]).returncode == 0, "full disk")
+    else:
+        print("not run: full disk (this machine allows no mount namespace)")
