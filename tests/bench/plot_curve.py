@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Draws held-out evaluations of runs as an SVG: plot_curve.py OUT.svg RUN_FOLDER[=label] ...
+"""Draws held-out evaluations of runs as an SVG: plot_curve.py OUT.svg RUN_FOLDER[,RUN_FOLDER ...][=label] ...
 
-Reads eval/held_out/avg@1 (one point an evaluation) from each run's metrics.jsonl. No packages needed.
+Reads eval/held_out/avg@1 (one point an evaluation) from each run's metrics.jsonl. Several folders in one series (seeds) become
+a line of the mean in a band from the lowest to the highest; also prints start and end of each series. No packages needed.
 """
 import json
 import pathlib
@@ -11,9 +12,21 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 320, 52, 40, 16, 130
 COLOURS = ["#1b6ca8", "#d1495b", "#3a7d44", "#8d5a97", "#c77d0a", "#4a4a4a"]
 
 
-def points(run):
-    rows = [json.loads(line) for line in open(pathlib.Path(run) / "metrics.jsonl")]
-    return [(row["step"], row["eval/held_out/avg@1"]) for row in rows if "eval/held_out/avg@1" in row]
+def points(runs):
+    """(step, [value of each run]) of every step that all runs have."""
+    curves = []
+    for run in runs.split(","):
+        rows = [json.loads(line) for line in open(pathlib.Path(run) / "metrics.jsonl")]
+        curves.append({row["step"]: row["eval/held_out/avg@1"] for row in rows if "eval/held_out/avg@1" in row})
+    return [(step, [curve[step] for curve in curves]) for step in sorted(set.intersection(*map(set, curves)))]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def summary(values):
+    return f"{mean(values):.3f} ({', '.join(f'{v:.3f}' for v in values)})"
 
 
 def main():
@@ -33,7 +46,12 @@ def main():
     svg.append(f'<text x="14" y="{HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 14 {HEIGHT / 2})">held-out reward</text>')
     for i, (label, line) in enumerate(series):
         colour = COLOURS[i % len(COLOURS)]
-        path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in line)
+        path = " ".join(f"{x(step):.1f},{y(mean(values)):.1f}" for step, values in line)
+        edge = [(step, max(values)) for step, values in line] + [(step, min(values)) for step, values in reversed(line)]
+        band = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in edge)
+        if len(line[0][1]) > 1:
+            svg.append(f'<polygon points="{band}" fill="{colour}" fill-opacity="0.15"/>')
+        print(f"{label}: {summary(line[0][1])} at step {line[0][0]}, {summary(line[-1][1])} at step {line[-1][0]}")
         svg.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         svg.append(f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 14 + 18 * i}" fill="{colour}">{label}</text>')
     pathlib.Path(out).write_text("\n".join(svg + ["</svg>"]) + "\n")
