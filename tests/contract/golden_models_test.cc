@@ -60,7 +60,7 @@ TEST_P(GoldenModel, Gradients) {
 
 INSTANTIATE_TEST_SUITE_P(Transformers, GoldenModel,
                          ::testing::Values("qwen2-tied", "qwen2-untied", "qwen2-yarn", "qwen3", "qwen3-tied",
-                                           "llama-tied", "llama-scaled", "llama-bias"),
+                                           "llama-tied", "llama-scaled", "llama-bias", "qwen2-yarn-top"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -76,6 +76,9 @@ TEST(QwenConfig, RefusesWhatItCannotHonour) {
       {"qwen2",
        R"({"use_sliding_window": true, "sliding_window": 32, "max_window_layers": 1})",
        {"use_sliding_window", "64"}},
+      {"qwen2",  // the window is 4096 where the key is absent
+       R"({"use_sliding_window": true, "max_position_embeddings": 8192, "max_window_layers": 1})",
+       {"use_sliding_window", "8192"}},
       {"qwen3",
        R"({"layer_types": ["full_attention", "sliding_attention", "full_attention"], "sliding_window": 32})",
        {"layer_types", "sliding_attention"}},
@@ -219,6 +222,31 @@ TEST(QwenGguf, RefusesByName) {
   extra = kTensors;
   extra.push_back("rope_freqs.weight");
   EXPECT_THAT(refusal(Meta("llama"), extra), HasSubstr("rope_freqs.weight"));
+}
+
+TEST(QwenGguf, ReadsEveryKindOfScalingOrRefusesIt) {
+  const auto scaling = [](std::map<std::string, native::MetaValue> more) {
+    auto meta = Meta("llama");
+    for (auto& [key, value] : more) meta["llama." + key] = value;
+    return json::parse(FindFamily("llama").ImportGguf(meta, kTensors).config_json).value("rope_scaling", json());
+  };
+  const json linear = {{"rope_type", "linear"}, {"factor", 4.0}};
+  EXPECT_EQ(scaling({{"rope.scale_linear", 4.0}}), linear);
+  EXPECT_EQ(scaling({{"rope.scaling.factor", 4.0}}), linear);
+  EXPECT_EQ(scaling({{"rope.scaling.factor", 4.0}, {"rope.scaling.type", "none"}}), json());
+  EXPECT_EQ(scaling({}), json());
+  const std::map<std::string, native::MetaValue> yarn = {{"rope.scaling.type", "yarn"},
+                                                         {"rope.scaling.factor", 4.0},
+                                                         {"rope.scaling.original_context_length", int64_t{16}},
+                                                         {"rope.scaling.yarn_beta_fast", 16.0}};
+  EXPECT_EQ(scaling(yarn), (json{{"rope_type", "yarn"},
+                                 {"factor", 4.0},
+                                 {"original_max_position_embeddings", 16},
+                                 {"beta_fast", 16.0}}));
+  auto odd = yarn;
+  odd["rope.scaling.yarn_attn_factor"] = 1.5;
+  EXPECT_THROW(scaling(odd), std::invalid_argument);
+  EXPECT_THROW(scaling({{"attention.sliding_window", int64_t{2}}}), std::invalid_argument);
 }
 
 TEST(QwenGguf, ReadsLlama3ScalingFromItsDivisors) {

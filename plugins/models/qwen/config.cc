@@ -78,7 +78,9 @@ void RefuseForeignKeys(const json& config, const Config& c) {
 
 // A window that no sequence outgrows is full attention.
 void RefuseSlidingWindows(const json& config, const Config& c) {
-  const bool wide = NumberOr(config, "sliding_window", 0) >= static_cast<double>(c.context);
+  // Without the key transformers takes 4096; null is no window.
+  const double window = config.contains("sliding_window") ? NumberOr(config, "sliding_window", 0) : 4096;
+  const bool wide = window >= static_cast<double>(c.context);
   if (Has(config, "layer_types")) {
     for (const json& type : config["layer_types"])
       if (type != "full_attention" && !(type == "sliding_attention" && wide))
@@ -86,7 +88,8 @@ void RefuseSlidingWindows(const json& config, const Config& c) {
                "supported: full_attention, or a sliding_window of at least max_position_embeddings");
     return;
   }
-  if (!BoolOr(config, "use_sliding_window", false) || wide || !Has(config, "sliding_window")) return;
+  const bool none = config.contains("sliding_window") && config["sliding_window"].is_null();
+  if (!BoolOr(config, "use_sliding_window", false) || wide || none) return;
   if (NumberOr(config, "max_window_layers", 28) < static_cast<double>(c.layers))
     Refuse("use_sliding_window", config["use_sliding_window"],
            "supported: false, max_window_layers >= num_hidden_layers, or sliding_window >= "

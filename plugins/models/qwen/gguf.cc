@@ -114,16 +114,32 @@ json Llama3Scaling(const Metadata& meta, int64_t head_dim, double theta) {
 }
 
 json RopeScaling(const Metadata& meta, bool has_divisors, int64_t head_dim, double theta) {
-  const std::string type = meta.TextOr(meta.Key("rope.scaling.type"), "none");
   if (has_divisors) return Llama3Scaling(meta, head_dim, theta);
+  // As llama.cpp reads them: an older key for the factor, and a factor without a type is linear.
+  const std::optional<double> old_factor = meta.Number(meta.Key("rope.scale_linear"));
+  const std::optional<double> factor = meta.Number(meta.Key("rope.scaling.factor"));
+  const bool scaled = factor.value_or(old_factor.value_or(1)) != 1;
+  const std::string type = meta.TextOr(meta.Key("rope.scaling.type"), scaled ? "linear" : "none");
   if (type == "none") return nullptr;
   if (type != "linear" && type != "yarn")
     throw std::invalid_argument("GGUF key " + meta.Key("rope.scaling.type") + " = " + type +
                                 "; supported: none, linear, yarn");
-  json out = {{"rope_type", type}, {"factor", meta.Needed(meta.Key("rope.scaling.factor"))}};
-  if (type == "yarn")
-    out["original_max_position_embeddings"] =
-        static_cast<int64_t>(meta.Needed(meta.Key("rope.scaling.original_context_length")));
+  for (const auto& [key, plain] : {std::pair{"rope.scaling.attn_factor", 1.0},
+                                   {"rope.scaling.yarn_attn_factor", 1.0},
+                                   {"rope.scaling.yarn_ext_factor", 1.0},
+                                   {"rope.scaling.yarn_log_multiplier", 0.0}}) {
+    if (meta.Number(meta.Key(key)).value_or(plain) != plain)
+      throw std::invalid_argument("GGUF key " + meta.Key(key) + " is not supported");
+  }
+  json out = {{"rope_type", type},
+              {"factor", factor || !old_factor ? meta.Needed(meta.Key("rope.scaling.factor")) : *old_factor}};
+  if (type != "yarn") return out;
+  out["original_max_position_embeddings"] =
+      static_cast<int64_t>(meta.Needed(meta.Key("rope.scaling.original_context_length")));
+  for (const auto& [key, name] : {std::pair{"rope.scaling.yarn_beta_fast", "beta_fast"},
+                                  {"rope.scaling.yarn_beta_slow", "beta_slow"}}) {
+    if (const std::optional<double> value = meta.Number(meta.Key(key))) out[name] = *value;
+  }
   return out;
 }
 
@@ -138,6 +154,10 @@ json MakeConfig(const Metadata& meta, const std::set<std::string>& tensors) {
     throw std::invalid_argument("GGUF key " + meta.Key("expert_count") +
                                 ": mixture of experts is not supported");
   const auto whole = [&](const char* name) { return static_cast<int64_t>(meta.Needed(meta.Key(name))); };
+  const double window = meta.Number(meta.Key("attention.sliding_window")).value_or(0);
+  if (window > 0 && window < meta.Needed(meta.Key("context_length")))
+    throw std::invalid_argument("GGUF key " + meta.Key("attention.sliding_window") +
+                                ": sliding windows below the context are not supported");
   json c;
   c["architectures"] = {architecture->second};
   c["model_type"] = meta.arch();

@@ -33,6 +33,10 @@ json Parameters(const json& config) {
                                   ", but rope_theta or rope_scaling says " + value.dump() +
                                   "; keep one of the two spellings");
   }
+  // The key's older place; transformers lets it win.
+  if (config.contains("original_max_position_embeddings") &&
+      config["original_max_position_embeddings"].is_number())
+    now["original_max_position_embeddings"] = config["original_max_position_embeddings"];
   return now;
 }
 

@@ -4,7 +4,7 @@
 Pinned: torch 2.13.0 (CPU), transformers 5.23.0, tokenizers 0.23.3, gguf 0.19.0, safetensors. One thread, float32,
 eager attention.
 
-  record.py tiny                     writes <case>/config.json, <case>/model.safetensors, <case>/golden.safetensors
+  record.py tiny [CASE ...]          writes <case>/config.json, <case>/model.safetensors, <case>/golden.safetensors
   record.py smollm2 MODEL.gguf       writes smollm2.json
 
 golden.safetensors of a case: tokens [2, T] int64, logits [2, T, V] float32, loss [1] (mean cross-entropy over both rows'
@@ -46,6 +46,9 @@ CASES = {
         original_max_position_embeddings=32)), False),
     "llama-bias": (LlamaConfig(**BASE, tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
                                rope_parameters=rope(1e4)), True),
+    # The original context beside the scaling, where older files have it: there it counts, not max_position_embeddings.
+    "qwen2-yarn-top": (Qwen2Config(**BASE, tie_word_embeddings=True, original_max_position_embeddings=16,
+                                   rope_parameters=rope(1e4, rope_type="yarn", factor=4.0)), True),
 }
 
 PROMPTS = [
@@ -56,13 +59,15 @@ PROMPTS = [
 SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
-def old_spelling(path):
+def old_spelling(path, context_on_top):
     """As transformers before 5 wrote it: rope_theta and rope_scaling on top, torch_dtype."""
     with open(path) as f:
         config = json.load(f)
     parameters = config.pop("rope_parameters")
     config["rope_theta"] = parameters.pop("rope_theta")
     config["rope_scaling"] = None if parameters["rope_type"] == "default" else parameters
+    if context_on_top:
+        del config["rope_scaling"]["original_max_position_embeddings"]
     config["torch_dtype"] = config.pop("dtype")
     with open(path, "w") as f:
         f.write(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -84,7 +89,7 @@ def record_tiny(name, config, old, seed):
     if os.path.exists(extra):
         os.remove(extra)
     if old:
-        old_spelling(os.path.join(folder, "config.json"))
+        old_spelling(os.path.join(folder, "config.json"), name.endswith("-top"))
     # What is recorded is what the files on disk give.
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
     tokens = torch.randint(0, config.vocab_size, (2, TOKENS))
@@ -140,6 +145,7 @@ if __name__ == "__main__":
     assert transformers.__version__ == "5.23.0" and torch.__version__.startswith("2.13.0")
     if sys.argv[1] == "tiny":
         for index, (name, (config, old)) in enumerate(CASES.items()):
-            record_tiny(name, config, old, 100 + index)
+            if len(sys.argv) == 2 or name in sys.argv[2:]:
+                record_tiny(name, config, old, 100 + index)
     else:
         record_smollm2(sys.argv[2])
