@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "core/base/files.h"
+#include "core/base/json.h"
 
 namespace volery::base {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 constexpr const char* kByteOrderMark = "\xef\xbb\xbf";
 
 StatusOr<nlohmann::json> ParseLine(const std::string& text, const std::string& where) {
+  VOLERY_RETURN_IF_ERROR(CheckJsonDepth(text, where));
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {

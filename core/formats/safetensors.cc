@@ -5,6 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <vector>
+
+#include "core/base/json.h"
 
 namespace volery::formats {
 namespace {
@@ -16,25 +19,47 @@ constexpr size_t kLengthBytes = 8;
 constexpr int kMaxDepth = 8;
 constexpr char kMetadataKey[] = "__metadata__";
 
-// The document, refusing a key that stands twice in one object (JSON itself would keep the last one in
-// silence).
+// Looks for a key that stands twice in one object (JSON itself would keep the last one in silence). As a handler of
+// parse events: a callback that may discard values makes nlohmann's parser quadratic in the entries of an object.
+class TwiceFinder : public json::json_sax_t {
+ public:
+  const std::optional<std::string>& twice() const { return twice_; }
+
+  bool start_object(size_t) override {
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second && !twice_) twice_ = name;
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t, const std::string&, const json::exception&) override { return false; }
+
+ private:
+  std::vector<std::set<std::string>> keys_;
+  std::optional<std::string> twice_;
+};
+
 StatusOr<json> ParseObject(std::string_view text, const std::string& where) {
-  std::vector<std::set<std::string>> keys;
-  std::optional<std::string> twice;
-  bool deep = false;
-  auto callback = [&](int depth, json::parse_event_t event, json& value) {
-    deep = deep || depth > kMaxDepth;
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second && !twice) {
-      twice = value.get<std::string>();
-    }
-    return depth <= kMaxDepth;
-  };
+  VOLERY_RETURN_IF_ERROR(base::CheckJsonDepth(text, where, kMaxDepth));
   try {
-    json document = json::parse(text, callback);
-    if (deep) return InvalidError(where, ": the JSON header is nested deeper than ", kMaxDepth, " levels");
-    if (twice) return InvalidError(where, ": key \"", *twice, "\" stands twice in the JSON header");
+    json document = json::parse(text);
+    TwiceFinder finder;
+    json::sax_parse(text, &finder);
+    if (finder.twice()) return InvalidError(where, ": key \"", *finder.twice(), "\" stands twice in the JSON header");
     if (!document.is_object()) return InvalidError(where, ": the JSON header is no object");
     return document;
   } catch (const json::exception& e) {

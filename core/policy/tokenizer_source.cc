@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/files.h"
+#include "core/base/json.h"
 #include "core/text/gguf_vocabulary.h"
 #include "core/text/simple_tokenizers.h"
 #include "core/text/tokenizer_files.h"
@@ -26,6 +27,7 @@ bool EndsWith(const std::string& text, const std::string& end) {
 }
 
 StatusOr<json> ParseJsonFile(const std::string& text, const std::string& path) {
+  VOLERY_RETURN_IF_ERROR(base::CheckJsonDepth(text, path));
   json value = json::parse(text, nullptr, false);
   if (value.is_discarded() || !value.is_object())
     return InvalidError(path, ": not a JSON object; the file is damaged");

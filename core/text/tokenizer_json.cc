@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/base/json.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/json_steps.h"
 #include "core/text/simple_tokenizers.h"
@@ -236,6 +237,7 @@ StatusOr<std::shared_ptr<Tokenizer>> FromJson(const Json& root, const std::strin
 
 StatusOr<std::shared_ptr<Tokenizer>> BpeFromTokenizerJson(const std::string& json_text,
                                                           const std::string& where) {
+  VOLERY_RETURN_IF_ERROR(base::CheckJsonDepth(json_text, where));
   try {
     return FromJson(Json::parse(json_text), where);
   } catch (const Json::exception& error) {

@@ -32,6 +32,17 @@ TEST(JsonLines, ALineThatIsNoJsonIsNamedWithItsColumn) {
   EXPECT_EQ(visited, 1);
 }
 
+TEST(JsonLines, ALineOfBracketsIsAnErrorAndNoStackOverflow) {
+  std::istringstream in("{\"a\": \"[[[\\\"[\"}\n{\"a\": " + std::string(400'000, '[') + "\n");
+  int visited = 0;
+  const Status status = ForEachJsonLine(in, "x.jsonl", [&](const JsonLine&) {
+    ++visited;
+    return OkStatus();
+  });
+  EXPECT_EQ(Message(status), "x.jsonl:2: the JSON is nested deeper than 100 levels");
+  EXPECT_EQ(visited, 1);
+}
+
 TEST(JsonLines, BytesThatAreNoUtf8AreAnError) {
   std::istringstream in("\"\xff\"\n");
   EXPECT_EQ(ForEachJsonLine(in, "x", [](const JsonLine&) { return OkStatus(); }).code(),

@@ -168,6 +168,12 @@ TEST(TokenizerJson, NamesTheFileAndTheEntryThatIsWrong) {
   }
 }
 
+TEST(TokenizerJson, AFileOfBracketsIsAnErrorAndNoStackOverflow) {
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  const auto made = BpeFromTokenizerJson("{\"model\": {\"type\": " + deep + "}}", "t.json");
+  EXPECT_EQ(Message(made.status()), "t.json: the JSON is nested deeper than 100 levels");
+}
+
 TEST(TokenizerJson, TextThatIsNoJsonIsAnError) {
   for (const char* text :
        {"", "{", "[]", "null",
