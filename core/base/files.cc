@@ -99,6 +99,9 @@ Status WriteFileAtomic(const std::string& path, const std::string& bytes) {
 }
 
 Status WriteFileAtomicWith(const std::string& path, const std::function<Status(const std::string&)>& write) {
+  struct stat info;
+  // A device or a pipe (/dev/null, /dev/stdout) is written to; a rename would put a file in its place.
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) return write(path);
   const std::string temporary = Cat(path, ".tmp.", ::getpid());
   Status status = write(temporary);
   if (status.ok()) status = FsyncPath(temporary);
@@ -195,6 +198,7 @@ StatusOr<std::shared_ptr<MappedFile>> MappedFile::Open(const std::string& path) 
   struct stat info;
   if (::fstat(fd.get(), &info) != 0) return FromErrno(path, "stat", errno);
   if (S_ISDIR(info.st_mode)) return FromErrno(path, "map", EISDIR);
+  if (!S_ISREG(info.st_mode)) return InvalidError(path, ": is no regular file; save its content to one first");
   const size_t size = static_cast<size_t>(info.st_size);
   const std::byte* data = nullptr;
   if (size > 0) {

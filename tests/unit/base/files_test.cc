@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 namespace volery::base {
 namespace {
 
@@ -64,6 +66,16 @@ TEST(Files, ErrorsNameThePathAndTheReason) {
   EXPECT_EQ(WriteFileAtomic(folder.File("none/a"), "x").code(), StatusCode::kNotFound);
   EXPECT_EQ(ListFolder(folder.File("none")).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(FileSize(folder.File("none")).status().code(), StatusCode::kNotFound);
+}
+
+TEST(Files, ADeviceOrPipeIsWrittenToAndNotReplaced) {
+  TemporaryFolder folder;
+  const std::string link = folder.File("out");
+  ASSERT_EQ(::symlink("/dev/null", link.c_str()), 0);
+  ASSERT_TRUE(WriteFileAtomic(link, "x").ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_TRUE(std::filesystem::is_character_file(link));
+  EXPECT_NE(Message(MappedFile::Open("/dev/null").status()).find("no regular file"), std::string::npos);
 }
 
 TEST(Files, AppendTruncateRenameRemove) {
