@@ -46,17 +46,23 @@ base::MetricRow HostServices::TakeMetrics() {
 }
 
 void HostServices::Log(const volery_host* host, uint32_t level, volery_text message) {
-  const base::LogLevel ours = level >= VOLERY_LOG_ERROR     ? base::LogLevel::kError
-                              : level == VOLERY_LOG_WARNING ? base::LogLevel::kWarning
-                              : level == VOLERY_LOG_INFO    ? base::LogLevel::kInfo
-                                                            : base::LogLevel::kDebug;
-  const char* blame =
-      level == VOLERY_LOG_HOST_MISBEHAVING ? "the plugin says that the host broke the contract: " : "";
-  base::Log(ours, Cat(Self(host).id_, ": ", blame, Copy(message)));
+  try {
+    const base::LogLevel ours = level >= VOLERY_LOG_ERROR     ? base::LogLevel::kError
+                                : level == VOLERY_LOG_WARNING ? base::LogLevel::kWarning
+                                : level == VOLERY_LOG_INFO    ? base::LogLevel::kInfo
+                                                              : base::LogLevel::kDebug;
+    const char* blame =
+        level == VOLERY_LOG_HOST_MISBEHAVING ? "the plugin says that the host broke the contract: " : "";
+    base::Log(ours, Cat(Self(host).id_, ": ", blame, Copy(message)));
+  } catch (const std::exception&) {  // nothing may be thrown through a plugin's C frames
+  }
 }
 
 void HostServices::Metric(const volery_host* host, volery_text name, double value) {
-  if (std::isfinite(value)) Self(host).AddMetric(Copy(name), value, 1);
+  try {
+    if (std::isfinite(value)) Self(host).AddMetric(Copy(name), value, 1);
+  } catch (const std::exception&) {  // nothing may be thrown through a plugin's C frames
+  }
 }
 
 uint32_t HostServices::RandomWord(const volery_host* host, uint32_t stream, uint64_t n) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
 #include <set>
+#include <vector>
 
 #include "core/base/edit_distance.h"
 #include "core/base/files.h"
@@ -53,6 +55,18 @@ std::string PluginReport::Text() const {
   return out;
 }
 
+namespace {
+
+// A model family lives until the process ends, and so does the host table that its plugin may have kept.
+void KeepForever(std::unique_ptr<HostServices> services) {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::unique_ptr<HostServices>>();
+  std::lock_guard lock(mutex);
+  kept.push_back(std::move(services));
+}
+
+}  // namespace
+
 StatusOr<std::shared_ptr<const ModelPlugin>> ModelPlugin::Create(
     std::shared_ptr<const PluginLibrary> library) {
   const PluginInfo& info = library->info();
@@ -71,7 +85,8 @@ StatusOr<std::shared_ptr<const ModelPlugin>> ModelPlugin::Create(
     return PreconditionError("plugin ", info.path,
                              " broke the contract: an exception crossed the boundary: ", e.what());
   }
-  return std::shared_ptr<const ModelPlugin>(new ModelPlugin(std::move(library), std::move(services), family));
+  KeepForever(std::move(services));
+  return std::shared_ptr<const ModelPlugin>(new ModelPlugin(std::move(library), family));
 }
 
 PluginHost::PluginHost(const std::vector<std::string>& recipe_folders) : folders_(recipe_folders) {

@@ -35,11 +35,9 @@ class ModelPlugin {
   void* family() const { return family_; }  // never null; lives until the process ends
 
  private:
-  ModelPlugin(std::shared_ptr<const PluginLibrary> library, std::unique_ptr<HostServices> services,
-              void* family)
-      : library_(std::move(library)), services_(std::move(services)), family_(family) {}
+  ModelPlugin(std::shared_ptr<const PluginLibrary> library, void* family)
+      : library_(std::move(library)), family_(family) {}
   std::shared_ptr<const PluginLibrary> library_;
-  std::unique_ptr<HostServices> services_;
   void* family_;
 };
 

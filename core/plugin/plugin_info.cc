@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include "core/base/edit_distance.h"
@@ -25,7 +26,7 @@ std::optional<nlohmann::json> ParseValue(OptionType type, const std::string& tex
   }
   double value = 0;
   auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end) return std::nullopt;
+  if (error != std::errc() || stop != end || !std::isfinite(value)) return std::nullopt;
   return nlohmann::json(value);
 }
 

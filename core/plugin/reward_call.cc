@@ -187,39 +187,47 @@ int32_t RewardCall::Cancelled(const volery_reward_call* call) {
 
 int32_t RewardCall::SetResultC(const volery_reward_call* call, uint64_t index, uint32_t status, double score,
                                volery_text message) {
-  auto& self = *static_cast<RewardCall*>(call->context);
-  std::lock_guard lock(self.mutex_);
-  if (self.finished_) return VOLERY_CANCELLED;
-  if (index >= self.results_.size() || status > VOLERY_REWARD_NOT_APPLICABLE) return VOLERY_INVALID;
-  RewardResult& result = self.results_[index];
-  result.status = StatusOfCode(status);
-  result.score = 0;
-  result.message = result.status == data::RewardStatus::kOk ? "" : Copy(message);
-  if (result.status == data::RewardStatus::kOk && !std::isfinite(score)) {
-    result.status = data::RewardStatus::kError;
-    result.message = Cat("the score is not finite (", score, ")");
-  } else if (result.status == data::RewardStatus::kOk) {
-    result.score = score;
+  try {
+    auto& self = *static_cast<RewardCall*>(call->context);
+    std::lock_guard lock(self.mutex_);
+    if (self.finished_) return VOLERY_CANCELLED;
+    if (index >= self.results_.size() || status > VOLERY_REWARD_NOT_APPLICABLE) return VOLERY_INVALID;
+    RewardResult& result = self.results_[index];
+    result.status = StatusOfCode(status);
+    result.score = 0;
+    result.message = result.status == data::RewardStatus::kOk ? "" : Copy(message);
+    if (result.status == data::RewardStatus::kOk && !std::isfinite(score)) {
+      result.status = data::RewardStatus::kError;
+      result.message = Cat("the score is not finite (", score, ")");
+    } else if (result.status == data::RewardStatus::kOk) {
+      result.score = score;
+    }
+    self.Stamp(index);
+    return VOLERY_OK;
+  } catch (const std::exception&) {  // nothing may be thrown through a plugin's C frames
+    return VOLERY_FAILED;
   }
-  self.Stamp(index);
-  return VOLERY_OK;
 }
 
 int32_t RewardCall::SetComponent(const volery_reward_call* call, uint64_t index, volery_text name,
                                  double value) {
-  auto& self = *static_cast<RewardCall*>(call->context);
-  std::lock_guard lock(self.mutex_);
-  if (self.finished_) return VOLERY_CANCELLED;
-  if (index >= self.results_.size() || name.size == 0 || !std::isfinite(value)) return VOLERY_INVALID;
-  std::string key = Copy(name);
-  for (data::RewardComponent& component : self.results_[index].components) {
-    if (component.name == key) {
-      component.value = value;
-      return VOLERY_OK;
+  try {
+    auto& self = *static_cast<RewardCall*>(call->context);
+    std::lock_guard lock(self.mutex_);
+    if (self.finished_) return VOLERY_CANCELLED;
+    if (index >= self.results_.size() || name.size == 0 || !std::isfinite(value)) return VOLERY_INVALID;
+    std::string key = Copy(name);
+    for (data::RewardComponent& component : self.results_[index].components) {
+      if (component.name == key) {
+        component.value = value;
+        return VOLERY_OK;
+      }
     }
+    self.results_[index].components.push_back({std::move(key), value});
+    return VOLERY_OK;
+  } catch (const std::exception&) {  // nothing may be thrown through a plugin's C frames
+    return VOLERY_FAILED;
   }
-  self.results_[index].components.push_back({std::move(key), value});
-  return VOLERY_OK;
 }
 
 }  // namespace volery::plugin

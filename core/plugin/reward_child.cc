@@ -171,13 +171,19 @@ ChildAnswer RewardChild::Score(const RewardCall& call, int64_t limit_ms, int64_t
 
 namespace {
 
-// Ends the process when the host goes away, also while the plugin hangs.
+// Ends the child's process group: itself and what its reward started.
+[[noreturn]] void EndGroup() {
+  if (getpgrp() == getpid()) kill(0, SIGKILL);
+  _exit(0);
+}
+
+// Ends the group when the host goes away, also while the plugin hangs.
 void WatchHost() {
   std::thread([] {
     pollfd descriptor{kChildSocket, POLLRDHUP, 0};
     while (poll(&descriptor, 1, -1) < 0 && errno == EINTR) {
     }
-    _exit(0);
+    EndGroup();
   }).detach();
 }
 
@@ -213,16 +219,16 @@ int RewardHostMain(int argc, char** argv) {
   fcntl(kChildSocket, F_SETFD, FD_CLOEXEC);
   StatusOr<std::string> hello = ReceiveFrame(kChildSocket, {});
   if (!hello.ok()) return 1;
+  WatchHost();
   StatusOr<std::unique_ptr<RewardInstance>> instance = MakeFromHello(argv[2], *hello);
   if (!SendFrame(kChildSocket, instance.ok() ? "" : Message(instance.status()), {}).ok() || !instance.ok())
     return 1;
-  WatchHost();
   while (true) {
     StatusOr<std::string> bytes = ReceiveFrame(kChildSocket, {});
-    if (!bytes.ok()) _exit(0);  // the host is gone
+    if (!bytes.ok()) EndGroup();  // the host is gone
     StatusOr<ChildCall> call = DecodeCall(*bytes);
     if (!call.ok()) return 1;
-    if (!SendFrame(kChildSocket, Answer(**instance, *call), {}).ok()) _exit(0);
+    if (!SendFrame(kChildSocket, Answer(**instance, *call), {}).ok()) EndGroup();
   }
 }
 

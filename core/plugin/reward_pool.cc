@@ -56,7 +56,7 @@ struct RewardPool::State : std::enable_shared_from_this<State> {
   std::thread monitor;
   int64_t next_worker = 0;
   int abandoned = 0;
-  int crashes_in_a_row = 0;
+  std::map<const RewardPlugin*, int> crashes_in_a_row;
   bool closing = false;
   Status failure;  // not OK: why everything ends
 
@@ -96,9 +96,10 @@ void RewardPool::State::Deliver(Job& job, std::vector<RewardResult> results) {
 }
 
 void RewardPool::State::Account(const Job& job, const RewardPlugin::Outcome& outcome) {
-  crashes_in_a_row = outcome.crashed ? crashes_in_a_row + 1 : 0;
-  if (crashes_in_a_row < options.max_crashes_in_a_row || !failure.ok()) return;
-  Fail(InternalError("plugin ", job.plugin->info().path, ": its child process died ", crashes_in_a_row,
+  int& in_a_row = crashes_in_a_row[job.plugin.get()];
+  in_a_row = outcome.crashed ? in_a_row + 1 : 0;
+  if (in_a_row < options.max_crashes_in_a_row || !failure.ok()) return;
+  Fail(InternalError("plugin ", job.plugin->info().path, ": its child process died ", in_a_row,
                      " times in a row; the last time: ", outcome.message));
 }
 

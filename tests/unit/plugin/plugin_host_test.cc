@@ -124,7 +124,7 @@ TEST(PluginHost, TellsModelsFromTheirNoteAlone) {
 
 TEST(PluginOptions, AreCheckedAllAtOnce) {
   const PluginInfo info = PluginHost().Inspect(Fixture("fixture_behaviours")).value();
-  ASSERT_EQ(info.options.size(), 4u);
+  ASSERT_EQ(info.options.size(), 6u);
   const auto problems =
       FindOptionProblems(info, {{"scal", 2}, {"count", 1.5}, {"refuse", "yes"}, {"greeting", "hi"}});
   ASSERT_EQ(problems.size(), 3u);
