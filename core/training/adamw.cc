@@ -1,14 +1,20 @@
 #include "core/training/adamw.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "core/tensor/parallel.h"
 
 namespace volery::training {
 namespace {
 
 constexpr int64_t kChunk = int64_t{1} << 16;
+
+int64_t Chunks(int64_t count) {
+  return (count + kChunk - 1) / kChunk;
+}
 
 // What is the same for all elements of a range.
 struct Coefficients {
@@ -38,8 +44,12 @@ void UpdateRange(const ParameterRange& range, at::Tensor masters, const at::Tens
   const Real* gradient = gradients.const_data_ptr<Real>() + range.offset;
   Real* m = first.mutable_data_ptr<Real>() + range.offset;
   Real* v = second.mutable_data_ptr<Real>() + range.offset;
-  at::parallel_for(0, range.count, kChunk, [&](int64_t begin, int64_t end) {
-    UpdateElements(value + begin, gradient + begin, m + begin, v + begin, end - begin, c);
+  tensor::ParallelRows(Chunks(range.count), [&](int64_t first_chunk, int64_t end_chunk) {
+    for (int64_t begin = first_chunk * kChunk; begin < std::min(range.count, end_chunk * kChunk);
+         begin += kChunk) {
+      const int64_t size = std::min(kChunk, range.count - begin);
+      UpdateElements(value + begin, gradient + begin, m + begin, v + begin, size, c);
+    }
   });
 }
 
@@ -57,9 +67,9 @@ void UpdateByTensorOperations(const ParameterRange& range, const at::Tensor& mas
 template <class Real>
 double SumOfSquares(const at::Tensor& flat) {
   const Real* values = flat.const_data_ptr<Real>();
-  const int64_t count = flat.numel(), chunks = (count + kChunk - 1) / kChunk;
+  const int64_t count = flat.numel(), chunks = Chunks(count);
   std::vector<double> sums(static_cast<size_t>(chunks));
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+  tensor::ParallelRows(chunks, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       double sum = 0;
       for (int64_t i = chunk * kChunk; i < std::min(count, (chunk + 1) * kChunk); ++i) {

@@ -1,11 +1,11 @@
 #pragma once
-// Rows over LibTorch's threads of the calling thread. Private to core/inference.
+// Rows over LibTorch's threads of the calling thread.
 
 #include <cstdint>
 
-namespace volery::inference {
+namespace volery::tensor {
 
-// body(context, begin, end) over [0, rows); in parallel.cc, the folder's one file with OpenMP on (without it
+// body(context, begin, end) over [0, rows); in parallel.cc, the one file of core with OpenMP on (without it
 // at::parallel_for is a plain loop).
 void ParallelFor(int64_t rows, void (*body)(void*, int64_t, int64_t), void* context);
 
@@ -16,4 +16,4 @@ void ParallelRows(int64_t rows, Body body) {
       &body);
 }
 
-}  // namespace volery::inference
+}  // namespace volery::tensor
