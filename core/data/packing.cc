@@ -176,7 +176,6 @@ StatusOr<TrainSequence> MakeTrainSequence(const Rollout& rollout, int64_t group,
   }
   out.temperature = rollout.temperature == 0 ? 1 : rollout.temperature;
   out.advantage = advantage;
-  out.truncated = rollout.stop == StopReason::kLength;
   return out;
 }
 

@@ -25,7 +25,6 @@ struct TrainSequence {
   std::vector<int64_t> oldest_states;  // oldest version in the decode state read for it, -1 where none
   float temperature = 1;
   double advantage = 0;
-  bool truncated = false;  // stopped by length
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t LossTokens() const;

@@ -72,7 +72,6 @@ std::string EncodeSequences(std::span<const data::TrainSequence> sequences) {
     out.PutAll(s.oldest_states);
     out.Put(s.temperature);
     out.Put(s.advantage);
-    out.Put<uint8_t>(s.truncated);
   }
   return out.Take();
 }
@@ -92,7 +91,6 @@ StatusOr<std::vector<data::TrainSequence>> DecodeSequences(const std::string& by
     s.oldest_states = in.GetAll<int64_t>();
     s.temperature = in.Get<float>();
     s.advantage = in.Get<double>();
-    s.truncated = in.Get<uint8_t>() != 0;
     out.push_back(std::move(s));
   }
   if (!in.done())

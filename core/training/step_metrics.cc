@@ -43,39 +43,17 @@ void SamplerDifference::Report(base::MetricRow& row) const {
   if (drift_tokens > 0) row["drift_kl"] = drift_k3 / drift_tokens;
 }
 
-void DescribeBatch(std::span<const data::TrainSequence> sequences, int64_t current_version,
-                   base::MetricRow& row) {
+void DescribeBatch(std::span<const data::TrainSequence> sequences, base::MetricRow& row) {
   if (sequences.empty()) return;
-  const auto n = static_cast<double>(sequences.size());
-  std::vector<double> lengths;
-  double tokens = 0, truncated = 0, age_sum = 0, age_max = 0, aged = 0, advantage_sum = 0, advantage_max = 0;
+  double tokens = 0, sum = 0, largest = 0;
   for (const data::TrainSequence& sequence : sequences) {
-    lengths.push_back(static_cast<double>(sequence.length() - sequence.prompt_length));
     tokens += static_cast<double>(sequence.LossTokens());
-    truncated += sequence.truncated;
-    advantage_sum += std::abs(sequence.advantage);
-    advantage_max = std::max(advantage_max, std::abs(sequence.advantage));
-    int64_t oldest = -1;
-    for (int64_t version : sequence.oldest_states) {
-      if (version >= 0 && (oldest < 0 || version < oldest)) oldest = version;
-    }
-    if (oldest < 0) continue;
-    const auto age = static_cast<double>(current_version - oldest);
-    ++aged;
-    age_sum += age;
-    age_max = std::max(age_max, age);
+    sum += std::abs(sequence.advantage);
+    largest = std::max(largest, std::abs(sequence.advantage));
   }
-  std::sort(lengths.begin(), lengths.end());
-  double length_sum = 0;
-  for (double length : lengths) length_sum += length;
   row["tokens"] = tokens;
-  row["truncated"] = truncated / n;
-  row["seq_len/mean"] = length_sum / n;
-  row["seq_len/p90"] = lengths[std::min(lengths.size() - 1, lengths.size() * 9 / 10)];
-  row["advantage/abs_mean"] = advantage_sum / n;
-  row["advantage/abs_max"] = advantage_max;
-  if (aged > 0) row["staleness/mean"] = age_sum / aged;
-  if (aged > 0) row["staleness/max"] = age_max;
+  row["advantage/abs_mean"] = sum / static_cast<double>(sequences.size());
+  row["advantage/abs_max"] = largest;
 }
 
 }  // namespace volery::training

@@ -29,9 +29,7 @@ struct SamplerDifference {
   void Report(base::MetricRow& row) const;
 };
 
-// staleness/mean|max (per rollout, of its oldest state), seq_len/mean|p90 (sampled part), truncated, tokens,
-// advantage/*.
-void DescribeBatch(std::span<const data::TrainSequence> sequences, int64_t current_version,
-                   base::MetricRow& row);
+// tokens (that count in the loss), advantage/abs_mean|abs_max. What else is to say of a batch the loop says.
+void DescribeBatch(std::span<const data::TrainSequence> sequences, base::MetricRow& row);
 
 }  // namespace volery::training

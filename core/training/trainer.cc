@@ -192,7 +192,7 @@ StatusOr<double> LocalTrainer::SupervisedStep(const std::vector<data::Rollout>& 
 
 StatusOr<data::StepResult> LocalTrainer::RunStep(const std::vector<TrainSequence>& sequences) {
   data::StepResult result;
-  DescribeBatch(sequences, counters_.version, result.metrics);
+  DescribeBatch(sequences, result.metrics);
   result.metrics["lr"] = LearningRate(options_.optim.schedule, counters_.optimiser_steps);
   result.reason = NoSignalReason(algorithm_.loss, sequences);
   if (!result.reason.empty()) {
