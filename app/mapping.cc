@@ -33,6 +33,8 @@ StatusOr<c10::Device> ParseDevice(const std::string& word) {
     if (device.is_cpu()) return device;
     if (!device.is_cuda()) return InvalidError("device \"", word, "\" is not supported; use cpu, cuda or cuda:N");
     if (!at::hasCUDA()) return InvalidError("device \"", word, "\": this build of LibTorch finds no CUDA device; use device = \"cpu\"");
+    const int64_t devices = at::detail::getCUDAHooks().deviceCount();
+    if (device.index() >= devices) return InvalidError("device \"", word, "\": there are ", devices, " CUDA devices, counted from 0");
     return device;
   } catch (const std::exception&) {
     return InvalidError("device \"", word, "\" is not a device; use cpu, cuda or cuda:N");
@@ -63,6 +65,7 @@ StatusOr<inference::EngineOptions> MakeEngineOptions(const config::Recipe& recip
   options.max_slots = recipe.rollout.slots > 0 ? recipe.rollout.slots : std::min(step_rollouts, kMostDefaultSlots);
   options.state_bytes = recipe.rollout.kv_memory_mb > 0 ? recipe.rollout.kv_memory_mb * kMebibyte : PhysicalMemoryBytes() / 4;
   options.prefill_tokens = recipe.rollout.prefill_tokens;
+  options.context = recipe.model.context;
   return options;
 }
 

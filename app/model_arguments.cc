@@ -24,7 +24,7 @@ StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments, bool ne
   tensor::SetComputeThreads(arguments.threads > 0 ? arguments.threads : cores);
   OpenedModel opened;
   VOLERY_ASSIGN_OR_RETURN(opened.dtype, ParseDtype(arguments.dtype));
-  VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(arguments.device));
+  VOLERY_ASSIGN_OR_RETURN(opened.device, ParseDevice(arguments.device));
   policy::OpenOptions options;
   options.dtype = opened.dtype;
   options.tokenizer = arguments.tokenizer;
@@ -33,7 +33,7 @@ StatusOr<OpenedModel> OpenFromArguments(const ModelArguments& arguments, bool ne
   const plugin::PluginHost host(arguments.plugin_folders);
   VOLERY_ASSIGN_OR_RETURN(opened.source, policy::OpenModel(arguments.model, policy::FamiliesOf(host), options));
   for (const std::string& note : opened.source.notes) base::LogInfo(note);
-  VOLERY_ASSIGN_OR_RETURN(opened.model, opened.source.Build(opened.dtype, device));
+  VOLERY_ASSIGN_OR_RETURN(opened.model, opened.source.Build(opened.dtype, opened.device));
   return opened;
 }
 

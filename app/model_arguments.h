@@ -22,6 +22,7 @@ struct OpenedModel {
   policy::ModelSource source;
   std::shared_ptr<native::Model> model;
   c10::ScalarType dtype = c10::ScalarType::Float;
+  c10::Device device = c10::Device(c10::DeviceType::CPU);  // the model's; source.weights are on the CPU
 };
 
 // Sets the calling thread's compute threads, opens the model and prints its notes. Without `needs_tokenizer` a folder

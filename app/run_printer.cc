@@ -35,6 +35,26 @@ std::string Shown(std::string text, bool end) {
   return end ? "..." + text.substr(cut) : text.substr(0, cut) + "...";
 }
 
+// What is done now; empty while training, where the line's other parts say enough.
+std::string Activity(const orchestration::LoopView& view) {
+  using Phase = orchestration::LoopView::Phase;
+  const std::string name = orchestration::PhaseName(view.phase);
+  switch (view.phase) {
+    case Phase::kWarmup:
+      return Cat(name, ": ", view.warmup_steps, " steps", view.warmup_success ? ", solved " + Fixed(100 * *view.warmup_success, 0) + " %" : "");
+    case Phase::kEvaluating:
+      return Cat(name, " ", view.scored, "/", view.asked);
+    case Phase::kWaitingForBatch:
+      return Cat("groups ", view.scored, "/", view.asked, view.round > 0 ? Cat(" in refill ", view.round) : "");
+    case Phase::kSaving:
+      return name;
+    case Phase::kTraining:
+    case Phase::kDone:
+      return "";
+  }
+  return "";
+}
+
 std::string WaitingSide(const base::MetricRow& row) {
   const auto sampler = Find(row, "sampler/idle"), trainer = Find(row, "trainer/idle");
   if (!sampler || !trainer) return "";
@@ -63,6 +83,7 @@ void RunPrinter::OnView(const orchestration::LoopView& view) {
   observe::StatusView status;
   status.step = view.step;
   status.steps = view.steps;
+  status.activity = Activity(view);
   status.reward = Find(view.last, "reward/mean");
   status.eval = view.last_eval;
   status.staleness = Find(view.last, "staleness/mean");

@@ -30,7 +30,14 @@ StatusOr<policy::ModelSource> OpenRecipeModel(const CheckedRecipe& checked, bool
   options.characters = m.characters;
   options.chat_template = m.chat_template;
   const policy::FamilyFinder families = policy::FamiliesOf(*checked.host);
-  if (!m.path.empty()) return policy::OpenModel(m.path, families, options);
+  if (!m.path.empty()) {
+    VOLERY_ASSIGN_OR_RETURN(policy::ModelSource source, policy::OpenModel(m.path, families, options));
+    if (m.context > source.info.context) {
+      return InvalidError("model.context = ", m.context, " is more than the ", source.info.context, " tokens of ", m.path);
+    }
+    if (m.context > 0) source.info.context = m.context;
+    return source;
+  }
   native::ScratchConfig scratch;
   scratch.family = m.family;
   scratch.layers = m.layers;

@@ -10,6 +10,9 @@
 
 namespace volery::app {
 
+// Errors: no array of {"role": text, "content": text}, or fields that the built-in templates don't render (tool_calls ...).
+StatusOr<std::vector<text::ChatMessage>> ChatMessages(const nlohmann::json& messages);
+
 // The callbacks keep what they need of `source` (tokenizer and template), not the source itself.
 data::TextCallbacks MakeTextCallbacks(const policy::ModelSource& source);
 
@@ -18,5 +21,7 @@ StatusOr<data::TaskSplit> MakeTasks(const config::Recipe& recipe, const policy::
 
 // The reference answer as the model should say it: its tokens and the end token.
 StatusOr<std::vector<int32_t>> EncodeAnswer(const policy::ModelSource& source, const data::Task& task);
+// That the tasks have answers that EncodeAnswer takes.
+Status CheckAnswers(const policy::ModelSource& source, const data::TaskSource& tasks);
 
 }  // namespace volery::app

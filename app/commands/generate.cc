@@ -4,6 +4,7 @@
 
 #include "app/command.h"
 #include "app/model_arguments.h"
+#include "app/task_setup.h"
 #include "core/base/jsonl.h"
 #include "core/base/signals.h"
 #include "core/inference/engine.h"
@@ -52,14 +53,9 @@ class PromptReader {
   }
 
   StatusOr<std::vector<int32_t>> FromMessageLine(const base::JsonLine& line) const {
-    std::vector<text::ChatMessage> messages;
-    for (const Json& message : line.value["messages"]) {
-      if (!message.is_object() || !message.contains("role") || !message["role"].is_string() || !message.contains("content") || !message["content"].is_string()) {
-        return InvalidError(line.where, ": a message must be {\"role\": text, \"content\": text}, not ", message.dump());
-      }
-      messages.push_back({message["role"], message["content"]});
-    }
-    return FromMessages(std::move(messages));
+    StatusOr<std::vector<text::ChatMessage>> messages = ChatMessages(line.value["messages"]);
+    if (!messages.ok()) return Annotate(messages.status(), line.where);
+    return FromMessages(*std::move(messages));
   }
 
   StatusOr<std::vector<int32_t>> FromTokens(const base::JsonLine& line) const {

@@ -57,6 +57,7 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   native::NamedTensors weights = std::move(source.weights);
   source.weights.clear();
   VOLERY_ASSIGN_OR_RETURN(data::TaskSplit tasks, MakeTasks(recipe, source));
+  if (recipe.warmup.present) VOLERY_RETURN_IF_ERROR(CheckAnswers(source, *tasks.train));
   VOLERY_ASSIGN_OR_RETURN(auto rewards, LoadRewards(recipe, *checked.host));
   orchestration::LoopOptions loop = MakeLoopOptions(recipe, source.stop_ids);
   return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tasks), std::move(rewards), std::move(loop)};
@@ -65,10 +66,19 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
 // With the binary's path, so that a printed command works for who started it through bootstrap.sh.
 std::string Program() { return plugin::ExecutableFolder() + "/volery"; }
 
+// As a shell reads it back.
+std::string ShellWord(const std::string& word) {
+  constexpr char kPlain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 std::string CommandText(const Options& options) {
   std::string text = Program() + " run";
   for (const std::string& word : options.words) {
-    if (!word.starts_with("name=")) text += " " + word;
+    if (!word.starts_with("name=")) text += " " + ShellWord(word);
   }
   return text;
 }
@@ -94,10 +104,8 @@ orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64
   const config::Recipe& recipe = prepared.checked.recipe();
   orchestration::EngineSourceOptions options;
   options.on_update = recipe.rollout.on_update == "reread" ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
-  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer, stops = prepared.source.stop_ids](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
-    std::span<const int32_t> text(tokens);
-    if (!tokens.empty() && std::find(stops.begin(), stops.end(), tokens.back()) != stops.end()) text = text.first(tokens.size() - 1);
-    return tokenizer->Decode(text, false);
+  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
+    return tokenizer->Decode(tokens, false);
   };
   options.on_thread_start = [threads = SamplerThreads(recipe)](int) { tensor::SetComputeThreads(threads); };
   options.watchdog = watchdog;
@@ -105,7 +113,17 @@ orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64
   return options;
 }
 
-Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, const orchestration::LoopResult& result, data::Scorer& scorer,
+// The one answer to everything that scores highest, of all that were sampled and one made of each number of words.
+StatusOr<std::string> ConstantAnswerLine(const Prepared& prepared, const orchestration::RunFolder& folder, data::Scorer& scorer, const base::StopToken& stop) {
+  VOLERY_ASSIGN_OR_RETURN(std::vector<std::string> candidates, orchestration::SampledCompletions(folder.rollouts()));
+  std::string words = "word";
+  for (int n = 1; n <= kMostConstantWords; ++n, words += " word") candidates.push_back(words);
+  VOLERY_ASSIGN_OR_RETURN(const auto best, orchestration::BestConstantAnswer(candidates, *prepared.tasks.held_out, scorer, stop));
+  const std::string quoted = nlohmann::json(best.text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return Cat("best constant answer of ", candidates.size(), " tried: ", quoted, " scores ", best.score);
+}
+
+void PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, const orchestration::LoopResult& result, data::Scorer& scorer,
                 const base::StopToken& stop, RunPrinter& printer) {
   if (result.solved) {
     printer.Line(Cat("finished early: in the last ", prepared.loop.max_skipped, " steps every answer was solved, so nothing was left to learn (harder tasks would go on)"));
@@ -115,20 +133,16 @@ Status PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder
     printer.Line(ExampleLines(*result.last_eval));
   }
   if (prepared.checked.recipe().eval.constant_answer && prepared.tasks.held_out && prepared.checked.recipe().output.rollouts) {
-    VOLERY_ASSIGN_OR_RETURN(std::vector<std::string> candidates, orchestration::SampledCompletions(folder.rollouts()));
-    std::string words = "word";
-    for (int n = 1; n <= kMostConstantWords; ++n, words += " word") candidates.push_back(words);
-    VOLERY_ASSIGN_OR_RETURN(const auto best, orchestration::BestConstantAnswer(candidates, *prepared.tasks.held_out, scorer, stop));
-    printer.Line(Cat("best constant answer of ", candidates.size(), " tried: ", nlohmann::json(best.text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), " scores ", best.score));
+    const StatusOr<std::string> line = ConstantAnswerLine(prepared, folder, scorer, stop);
+    printer.Line(line.ok() ? *line : Cat("best constant answer: not found out (", Message(line.status()), ")"));
   }
   if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: ", Program(), " generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
-  return OkStatus();
 }
 
-int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted) {
+int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted, bool started) {
   if (interrupted) std::cerr << "stopped; go on with: " << folder.resume_command() << "\n";
   if (status.ok()) return interrupted ? kExitInterrupted : kExitDone;
-  return Report(Annotate(status, "run failed"), true);
+  return Report(Annotate(status, "run failed"), started);
 }
 
 class Rank0Run {
@@ -147,14 +161,13 @@ class Rank0Run {
     const StatusOr<bool> done = Loop(*folder);
     printer_.Finish();
     base::CloseLogFile();
-    return Finished(done.status(), *folder, done.ok() && !*done);
+    return Finished(done.status(), *folder, done.ok() && !*done, started_);
   }
 
  private:
   // True: the run came to its end; false: it was asked to finish early.
   StatusOr<bool> Loop(const orchestration::RunFolder& folder) {
     const config::Recipe& recipe = prepared_.checked.recipe();
-    VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(folder.recipe(), prepared_.checked.loaded.ResolvedToml()));
     std::optional<orchestration::Checkpoint> resume_from;
     if (options_.resume) {
       VOLERY_ASSIGN_OR_RETURN(resume_from, folder.PrepareResume());
@@ -192,6 +205,10 @@ class Rank0Run {
     parts.encode_answer = [this](const data::Task& task) { return EncodeAnswer(prepared_.source, task); };
     parts.resume_from = resume_from;
     parts.watchdog = watched;
+    parts.callbacks.on_start = [&]() -> Status {
+      started_ = true;
+      return base::WriteFileAtomic(folder.recipe(), prepared_.checked.loaded.ResolvedToml());
+    };
     parts.callbacks.on_view = [&](const orchestration::LoopView& view) { printer_.OnView(view); };
     parts.callbacks.on_step = [&](const orchestration::StepReport& report) { printer_.OnStep(report); };
     parts.callbacks.on_eval = [&](const orchestration::EvalResult& result) { printer_.OnEval(result); };
@@ -201,7 +218,7 @@ class Rank0Run {
       return result.status();
     }
     VOLERY_RETURN_IF_ERROR(trainer->StopFollowers());
-    if (result->finished) VOLERY_RETURN_IF_ERROR(PrintEnd(prepared_, folder, *result, scorer, stops_.stop, printer_));
+    if (result->finished) PrintEnd(prepared_, folder, *result, scorer, stops_.finish, printer_);
     return result->finished;
   }
 
@@ -210,6 +227,7 @@ class Rank0Run {
   Stops stops_;
   distributed::Comm& comm_;
   RunPrinter printer_;
+  bool started_ = false;  // the run's state is made or restored; what fails from here on is no wrong input
 };
 
 // Ranks above 0 compute their share of every batch; they write nothing.

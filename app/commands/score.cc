@@ -7,6 +7,7 @@
 #include "core/base/jsonl.h"
 #include "core/formats/safetensors_writer.h"
 #include "core/inference/scoring.h"
+#include "core/tensor/guard.h"
 
 namespace volery::app {
 namespace {
@@ -62,8 +63,10 @@ Status Run(const Options& options) {
     return OkStatus();
   }));
   if (sequences.empty()) return InvalidError(options.input, ": no lines");
-  opened.model->Bind(opened.source.weights);
+  for (auto& [name, weight] : opened.source.weights) weight = weight.to(opened.device);
+  VOLERY_RETURN_IF_ERROR(tensor::Guard(opened.source.where, [&] { opened.model->Bind(opened.source.weights); }));
   inference::ScoreOptions score_options;
+  score_options.device = opened.device;
   score_options.logits = !options.logits.empty();
   VOLERY_ASSIGN_OR_RETURN(const auto scores, inference::ScoreTokens(*opened.model, sequences, score_options));
   std::string out;

@@ -69,7 +69,7 @@ class Checker {
     const ModelRecipe& model = recipe_.model;
     if (model.path.empty() && model.family.empty() && !Refused("model.path") && !Refused("model.family")) {
       WrongTable("model",
-                 "no model: set path (a folder, GGUF or .pth file), or family for a model from scratch");
+                 "no model: set path (a folder or GGUF file), or family for a model from scratch");
     }
     if (!model.path.empty() && !model.family.empty()) {
       Wrong("model.family",
@@ -133,10 +133,28 @@ class Checker {
       Wrong("tasks.generator", "file is set too; keep one of them");
     if (tasks.generator.empty() && !tasks.options.empty() && !refused)
       Wrong("tasks.options", "are the generator's, and no generator is set");
+    if (!tasks.generator.empty() && tasks.file.empty() && recipe_.eval.file.empty()) GeneratorTasks();
+    if (!recipe_.eval.file.empty() && recipe_.eval.tasks == 0 && !Refused("eval.tasks"))
+      Wrong("eval.tasks", "0 evaluates nothing, but eval.file is set; remove one of them");
     if (tasks.prompt.empty() && tasks.messages.empty())
       Wrong("tasks.prompt", "must name a column, where messages doesn't");
     if (!tasks.system.empty() && !tasks.chat && tasks.messages.empty())
       Wrong("tasks.system", "is for chat; set chat = true or messages");
+  }
+
+  // What describes a dataset says nothing of generated tasks.
+  void GeneratorTasks() {
+    const TasksRecipe& tasks = recipe_.tasks;
+    const TasksRecipe plain;
+    for (const auto& [name, changed] : {std::pair{"prompt", tasks.prompt != plain.prompt},
+                                        {"messages", tasks.messages != plain.messages},
+                                        {"answer", tasks.answer != plain.answer},
+                                        {"id", tasks.id != plain.id},
+                                        {"type", tasks.type != plain.type},
+                                        {"chat", tasks.chat != plain.chat},
+                                        {"system", tasks.system != plain.system}}) {
+      if (changed) Wrong(Cat("tasks.", name), "is for datasets, and the tasks come from a generator; remove it");
+    }
   }
 
   void Rollout() {

@@ -60,7 +60,7 @@ std::vector<Key> RunKeys() {
 std::vector<Key> ModelKeys() {
   return {
       KEY(model.path, kPath, NONE, NONE,
-          "a model to start from: a Hugging Face folder, a GGUF or a .pth file"),
+          "a model to start from: a Hugging Face folder or a GGUF file"),
       KEY(model.family, kText, NONE, NONE,
           "a model from scratch, instead of `path`: qwen2, qwen3, llama ..."),
       KEY(model.layers, kInteger, Within(0, 1000), NONE, "from scratch: blocks; 0: the family's default"),
@@ -81,7 +81,7 @@ std::vector<Key> ModelKeys() {
           "\"bytes\", \"characters\", a tokenizer.json, or a folder or GGUF that holds a tokenizer; \"\": "
           "the model's own"),
       KEY(model.characters, kText, NONE, NONE, "the alphabet, for tokenizer = \"characters\""),
-      KEY(model.dtype, kWord, NONE, WORDS("float32", "bfloat16", "float64"), "number type of the sampler"),
+      KEY(model.dtype, kWord, NONE, WORDS("float32", "bfloat16"), "number type of the sampler"),
       KEY(model.chat_template, kWord, NONE, WORDS("", "chatml", "smollm2", "qwen2.5", "qwen3", "llama3"),
           "how chat is written; \"\": recognised from the model's own template"),
   };
@@ -124,9 +124,9 @@ std::vector<Key> RolloutKeys() {
       KEY(rollout.on_update, kWord, NONE, WORDS("keep", "reread"),
           "new weights in flight: keep the decode state, or read it again"),
       KEY(rollout.slots, kInteger, Within(0, 1 << 20), NONE,
-          "sequences decoded at once; 0: as many as kv_memory_mb holds"),
+          "sequences decoded at once, as far as kv_memory_mb holds them; 0: a step's, at most 256"),
       KEY(rollout.kv_memory_mb, kInteger, Within(0, 1 << 24), NONE,
-          "budget of decode states in MiB; 0: chosen from free memory"),
+          "budget of decode states in MiB; 0: a quarter of the machine's memory"),
       KEY(rollout.prefill_tokens, kInteger, Within(1, 1 << 24), NONE,
           "prompt tokens read between two decoded tokens, over all sequences"),
   };
@@ -205,7 +205,7 @@ std::vector<Key> OtherKeys() {
       KEY(warmup.until, kNumber, AboveUpTo(0, 1), NONE,
           "ends the supervised steps: held-out sampled success rate"),
       KEY(warmup.max_steps, kInteger, Count(1), NONE,
-          "supervised steps at most; the run ends if `until` isn't reached by then"),
+          "supervised steps at most; then RL begins with a warning"),
       KEY(warmup.batch, kInteger, Within(1, 1 << 20), NONE, "examples a step"),
       KEY(warmup.learning_rate, kNumber, AboveUpTo(0, 10), NONE, "of the supervised steps"),
       KEY(warmup.every, kInteger, Count(1), NONE, "measure the success rate after this many steps"),

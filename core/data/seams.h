@@ -84,6 +84,8 @@ class Scorer {
  public:
   virtual ~Scorer() = default;
   virtual Status ScoreGroup(Group& group, const base::StopToken& stop) = 0;
+  // What rewards reported themselves since the last call: means by metric name.
+  virtual base::MetricRow TakeMetrics() { return {}; }
 };
 
 // Decides whether a scored group may train. Reasons become dropped/<reason>.

@@ -40,6 +40,7 @@ struct Part {
 std::vector<Part> Parts(const StatusView& view) {
   const std::string step = Cat("step ", view.step, "/", view.steps);
   std::vector<Part> parts = {{0, step}};
+  if (!view.activity.empty()) parts.push_back({7, view.activity});
   if (view.reward) parts.push_back({1, Print("reward %.3f", *view.reward)});
   if (view.eval) parts.push_back({3, Print("eval %.3f", *view.eval)});
   if (view.staleness) parts.push_back({6, Print("stale %.1f", *view.staleness)});
@@ -86,7 +87,9 @@ void StatusLine::Update(const StatusView& view) {
   const bool new_step = last_step_ != view.step;
   const int64_t now = clock_.NowMs();
   if (mode_ == Mode::kPlain) {
-    if (new_step) Put(FormatStatusLine(view, kPlainWidth) + "\n");
+    StatusView plain = view;
+    plain.activity.clear();
+    if (new_step) Put(FormatStatusLine(plain, kPlainWidth) + "\n");
   } else if (new_step || !visible_ || now - drawn_ms_ >= kRedrawMs) {
     // One column stays free: a line as wide as the terminal would wrap on some. The cursor goes back to the
     // first column.

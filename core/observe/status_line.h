@@ -19,6 +19,7 @@ namespace volery::observe {
 struct StatusView {
   int64_t step = 0;                                // steps done
   int64_t steps = 0;                               // of the whole run
+  std::string activity = {};                       // what is done now, e.g. "evaluating 12/64"; live only
   std::optional<double> reward = std::nullopt;     // mean of the last step
   std::optional<double> eval = std::nullopt;       // last evaluation
   std::optional<double> staleness = std::nullopt;  // mean of the last step's batch
@@ -27,8 +28,8 @@ struct StatusView {
   std::optional<double> seconds_left = std::nullopt;
 };
 
-// One line of at most `width` columns, without a newline. Where it doesn't fit, parts are left out: staleness
-// first, then which side waits, tokens/s, the evaluation, the time left, the reward; the step comes last and
+// One line of at most `width` columns, without a newline. Where it doesn't fit, parts are left out: the activity
+// first, then staleness, which side waits, tokens/s, the evaluation, the time left, the reward; the step comes last and
 // is cut.
 std::string FormatStatusLine(const StatusView& view, int width);
 

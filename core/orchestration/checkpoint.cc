@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kMarker = "complete";
 constexpr const char* kPrefix = "step_";
+constexpr const char* kDamaged = ".damaged";
 
 // Files below `path` relative to it, sorted, without the marker; the folders themselves are appended to
 // `folders`.
@@ -126,9 +127,11 @@ Status CheckpointStore::RemoveAfter(StepId step) {
   VOLERY_ASSIGN_OR_RETURN(std::vector<std::string> names, base::ListFolder(folder_));
   for (const std::string& name : names) {
     const std::optional<int64_t> found = StepOf(name);
-    const bool unfinished = name.starts_with(kPrefix) && name.ends_with(".tmp");
-    if (unfinished || (found && *found > step.value))
-      VOLERY_RETURN_IF_ERROR(base::RemoveAll(folder_ + "/" + name));
+    const std::string path = folder_ + "/" + name;
+    if (name.starts_with(kPrefix) && name.ends_with(".tmp")) VOLERY_RETURN_IF_ERROR(base::RemoveAll(path));
+    if (!found || *found <= step.value) continue;
+    VOLERY_RETURN_IF_ERROR(base::RemoveAll(path + kDamaged));
+    VOLERY_RETURN_IF_ERROR(base::RenamePath(path, path + kDamaged));
   }
   return OkStatus();
 }
@@ -150,6 +153,8 @@ std::string LoopState::ToJson() const {
   const nlohmann::json state = {{"step", step.value},
                                 {"warmup_steps", warmup_steps},
                                 {"warmup_done", warmup_done},
+                                {"warmup_loss", warmup_loss},
+                                {"warmup_success", warmup_success},
                                 {"skipped_in_a_row", skipped_in_a_row},
                                 {"solved_in_a_row", solved_in_a_row},
                                 {"skipped", skipped},
@@ -170,6 +175,8 @@ StatusOr<LoopState> LoopState::FromJson(const std::string& text, const std::stri
     state.warmup_done = json.at("warmup_done").get<bool>();
     state.skipped_in_a_row = json.at("skipped_in_a_row").get<int64_t>();
     state.solved_in_a_row = json.at("solved_in_a_row").get<int64_t>();
+    state.warmup_loss = json.at("warmup_loss").get<double>();
+    state.warmup_success = json.at("warmup_success").get<double>();
     state.skipped = json.at("skipped").get<int64_t>();
     state.rollouts = json.at("rollouts").get<int64_t>();
     if (!json.at("first_eval").is_null()) state.first_eval = json.at("first_eval").get<double>();

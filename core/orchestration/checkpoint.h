@@ -31,12 +31,14 @@ class CheckpointStore {
   // The newest whose files are what its marker says; damaged ones are logged and skipped. Nothing: there is
   // none.
   StatusOr<std::optional<Checkpoint>> Newest() const;
-  // Removes unfinished folders and checkpoints behind `step`.
+  // Removes unfinished folders and puts checkpoints behind `step` aside (step_N.damaged).
   Status RemoveAfter(StepId step);
   std::string PathOf(StepId step) const;
 
+  // All finished ones, ascending; not verified.
+  StatusOr<std::vector<Checkpoint>> List() const;
+
  private:
-  StatusOr<std::vector<Checkpoint>> List() const;  // ascending
   Status Prune();
 
   std::string folder_;
@@ -53,6 +55,7 @@ struct LoopState {
   StepId step;  // steps done
   int64_t warmup_steps = 0;
   bool warmup_done = false;
+  double warmup_loss = 0, warmup_success = 0;  // of the last warm-up step and check
   int64_t skipped_in_a_row = 0, solved_in_a_row = 0;  // solved: skipped because every rollout was
   int64_t skipped = 0;               // in all
   int64_t rollouts = 0;              // trained on, in all

@@ -84,6 +84,7 @@ LoopRun::LoopRun(const LoopOptions& options, const LoopParts& parts, base::StopT
 StatusOr<LoopResult> LoopRun::Run() {
   VOLERY_RETURN_IF_ERROR(CheckParts());
   VOLERY_RETURN_IF_ERROR(Restore());
+  if (parts_.callbacks.on_start) VOLERY_RETURN_IF_ERROR(parts_.callbacks.on_start());
   // Declared last, so joined first: its threads use everything else here.
   ScorerPool pool(
       *parts_.source, *parts_.scorer, options_.reward_threads,
@@ -95,7 +96,12 @@ StatusOr<LoopResult> LoopRun::Run() {
   if (stop_.stopped()) return stop_.reason();
   VOLERY_RETURN_IF_ERROR(Save());
   result_.finished = result_.solved || state_.step.value >= options_.steps;
-  if (result_.finished) VOLERY_RETURN_IF_ERROR(Evaluate());
+  if (result_.finished) {
+    result_.last_eval.reset();
+    VOLERY_RETURN_IF_ERROR(Evaluate());
+    // The last evaluation was cut short: a resumed run makes up for it.
+    if (evaluator_ != nullptr && !result_.last_eval) result_.finished = false;
+  }
   VOLERY_RETURN_IF_ERROR(parts_.metrics->Flush());
   result_.step = state_.step;
   result_.skipped = state_.skipped;
@@ -184,6 +190,7 @@ Status LoopRun::Finish(StepGroups groups, const data::StepResult& result, const 
   base::MetricRow row = StepMetrics(groups);
   row.insert(result.metrics.begin(), result.metrics.end());
   row.merge(parts_.source->TakeMetrics());
+  row.merge(parts_.scorer->TakeMetrics());
   row["time/step"] = elapsed;
   row["time/wait_for_batch"] = timing.waited;
   row["time/train"] = timing.trained;
@@ -219,8 +226,11 @@ Status LoopRun::CountSkip(const StepGroups& groups, const data::StepResult& resu
   ++state_.skipped;
   state_.solved_in_a_row = AllSolved(groups) ? state_.solved_in_a_row + 1 : 0;
   if (++state_.skipped_in_a_row < options_.max_skipped) return OkStatus();
-  result_.solved = state_.solved_in_a_row >= options_.max_skipped;
-  if (result_.solved) return OkStatus();
+  if (state_.solved_in_a_row >= options_.max_skipped) {
+    result_.solved = true;
+    state_.skipped_in_a_row = state_.solved_in_a_row = 0;
+    return OkStatus();
+  }
   const bool no_signal = result.outcome == data::StepOutcome::kSkippedNoSignal;
   return Abandon(Status(
       StatusCode::kAborted,

@@ -72,6 +72,7 @@ struct StepReport {
 
 // All called by the loop's thread; any may be empty.
 struct LoopCallbacks {
+  std::function<Status()> on_start;  // the state is restored and nothing was done yet; an error ends the run
   std::function<void(const LoopView&)> on_view;  // at every change, and a few times a second while waiting
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EvalResult&)> on_eval;

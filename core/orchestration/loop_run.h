@@ -39,6 +39,7 @@ class LoopRun {
   Status Restore();
   Status Save();
   Status Warmup();
+  Status WriteWarmup();
   StatusOr<double> WarmupStep(int64_t number);
   StatusOr<bool> WarmupReached(int64_t number, double loss);
   Status Evaluate();

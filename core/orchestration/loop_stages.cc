@@ -72,7 +72,8 @@ Status LoopRun::Restore() {
   state_ = saved;
   saved_ = saved.step;
   result_.checkpoint = parts_.resume_from;
-  return OkStatus();
+  // A resume cuts off what belongs to the steps to come, and the warm-up's line stands under step 0.
+  return state_.step.value == 0 && state_.warmup_done ? WriteWarmup() : OkStatus();
 }
 
 Status LoopRun::Save() {
@@ -136,11 +137,19 @@ Status LoopRun::Warmup() {
   }
   if (finish_.stopped()) return OkStatus();
   state_.warmup_done = true;
+  state_.warmup_loss = loss;
+  state_.warmup_success = view_.warmup_success.value_or(0);
   saved_.reset();
-  const base::MetricRow row = {{"warmup/steps", static_cast<double>(state_.warmup_steps)},
-                               {"warmup/loss", loss},
-                               {"warmup/success", view_.warmup_success.value_or(0)}};
-  return parts_.metrics->Write(StepId(0), row, "");
+  VOLERY_RETURN_IF_ERROR(WriteWarmup());
+  return options_.checkpoint_every > 0 ? Save() : OkStatus();
+}
+
+Status LoopRun::WriteWarmup() {
+  return parts_.metrics->Write(StepId(0),
+                               {{"warmup/steps", static_cast<double>(state_.warmup_steps)},
+                                {"warmup/loss", state_.warmup_loss},
+                                {"warmup/success", state_.warmup_success}},
+                               "");
 }
 
 StatusOr<double> LoopRun::WarmupStep(int64_t number) {

@@ -1,7 +1,11 @@
 #include "core/orchestration/plugin_scorer.h"
 
+#include <chrono>
+
 namespace volery::orchestration {
 namespace {
+
+constexpr std::chrono::milliseconds kPoll(50);  // how long the end of a run may wait for a reward in progress
 
 plugin::RewardSample ToSample(const data::Group& group, const data::Rollout& rollout) {
   const data::Task& task = *group.task;
@@ -58,6 +62,9 @@ Status PluginScorer::ScoreGroup(data::Group& group, const base::StopToken& stop)
   }
   for (data::Rollout& rollout : group.rollouts) rollout.score = CombineStart();
   for (size_t r = 0; r < rewards_.size(); ++r) {
+    while (pending[r].wait_for(kPoll) != std::future_status::ready) {
+      if (stop.stopped()) return stop.reason();
+    }
     const plugin::RewardPool::Results results = pending[r].get();
     if (!results.ok()) return Annotate(results.status(), "reward ", rewards_[r].name);
     if (results->size() != group.rollouts.size())
@@ -67,6 +74,15 @@ Status PluginScorer::ScoreGroup(data::Group& group, const base::StopToken& stop)
     }
   }
   return OkStatus();
+}
+
+base::MetricRow PluginScorer::TakeMetrics() {
+  base::MetricRow row;
+  for (const WeightedReward& reward : rewards_) {
+    for (const auto& [name, value] : reward.plugin->TakeMetrics())
+      row[Cat("reward/", reward.name, "/", name)] = value;
+  }
+  return row;
 }
 
 }  // namespace volery::orchestration

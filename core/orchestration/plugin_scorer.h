@@ -19,12 +19,13 @@ struct WeightedReward {
   int64_t timeout_ms = 10'000;  // a rollout
 };
 
-// Thread-safe. Stopping the pool (its own stop token) ends calls in progress.
+// Thread-safe. A call in progress ends soon after its `stop`; its rewards are left to the pool.
 class PluginScorer : public data::Scorer {
  public:
   PluginScorer(std::vector<WeightedReward> rewards, plugin::RewardPool& pool)
       : rewards_(std::move(rewards)), pool_(pool) {}
   Status ScoreGroup(data::Group& group, const base::StopToken& stop) override;
+  base::MetricRow TakeMetrics() override;  // reward/<name>/<metric>
 
  private:
   const std::vector<WeightedReward> rewards_;

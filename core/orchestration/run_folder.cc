@@ -72,6 +72,13 @@ StatusOr<RunFolder> RunFolder::Open(const RunFolderOptions& options) {
 StatusOr<std::optional<Checkpoint>> RunFolder::PrepareResume() const {
   CheckpointStore store(checkpoints(), keep_);
   VOLERY_ASSIGN_OR_RETURN(std::optional<Checkpoint> newest, store.Newest());
+  VOLERY_ASSIGN_OR_RETURN(const std::vector<Checkpoint> all, store.List());
+  if (!newest && !all.empty()) {
+    return DataLossError("no checkpoint in ", checkpoints(), " can be used, the newest because: ",
+                         Message(VerifyCheckpoint(all.back().path)),
+                         "; nothing was changed. Put the files back as they were saved, or start a run with "
+                         "another name from that folder (model.path)");
+  }
   const StepId step = newest ? newest->step : StepId(-1);
   VOLERY_RETURN_IF_ERROR(store.RemoveAfter(step));
   VOLERY_RETURN_IF_ERROR(CutRollouts(rollouts(), newest ? newest->step : StepId(0)));

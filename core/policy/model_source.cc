@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/base/files.h"
+#include "core/base/json.h"
 #include "core/formats/gguf.h"
 #include "core/policy/weight_files.h"
 #include "core/tensor/guard.h"
@@ -22,6 +23,7 @@ bool IsGguf(const std::string& path) {
 }
 
 StatusOr<std::string> FamilyOf(const std::string& config_json, const std::string& where) {
+  VOLERY_RETURN_IF_ERROR(base::CheckJsonDepth(config_json, where));
   const json config = json::parse(config_json, nullptr, false);
   if (config.is_discarded() || !config.is_object())
     return InvalidError(where, ": not a JSON object; the file is damaged");
@@ -84,6 +86,7 @@ Status ReadGenerationConfig(const std::string& folder, std::set<int64_t>& stops,
   const std::string path = folder + "/generation_config.json";
   if (!base::Exists(path)) return OkStatus();
   VOLERY_ASSIGN_OR_RETURN(source.generation_config_json, base::ReadFile(path));
+  VOLERY_RETURN_IF_ERROR(base::CheckJsonDepth(source.generation_config_json, path));
   const json generation = json::parse(source.generation_config_json, nullptr, false);
   if (generation.is_discarded() || !generation.is_object())
     return InvalidError(path, ": not a JSON object; the file is damaged");
@@ -104,6 +107,9 @@ Status FinishStops(std::set<int64_t> stops, ModelSource& source) {
                           ") doesn't have; name another chat_template");
     }
     stops.insert(*id);
+    source.answer_end = id;
+  } else if (source.tokenizer.eos && stops.contains(*source.tokenizer.eos)) {
+    source.answer_end = source.tokenizer.eos;
   }
   for (int64_t id : stops) {
     if (id >= 0 && id < tokenizer.size()) {

@@ -42,6 +42,7 @@ struct ModelSource {
   TokenizerSource tokenizer;  // its tokenizer is null only without OpenOptions::needs_tokenizer
   std::optional<text::ChatTemplate>
       chat;                        // nothing: none, or not recognised (then tokenizer.chat_jinja has it)
+  std::optional<int32_t> answer_end;  // of stop_ids: the template's end of turn, else the tokenizer's end token
   std::vector<int32_t> stop_ids;   // ascending: of config, generation_config and the template's end of turn
   std::vector<std::string> notes;  // to print: what was passed over, and why
 

@@ -44,6 +44,8 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("reward option", volery("run", REVERSE, runs, "reward.0.options.mod=exact"), "mod", "mode")
     refused("device", volery("run", REVERSE, runs, "device=cuda"), "cuda")
 
+    refused("tasks longer than the context", volery("run", REVERSE, runs, "tasks.options.max_length=30"), 'generator "reverse"', "context")
+
     # Models.
     absent = dict(zip(("--input", "--output"), (write("in.jsonl", '{"tokens": [1, 2, 3]}\n'), folder / "out.jsonl")))
 

@@ -85,6 +85,27 @@ def bad_rewards(runs):
         expect(all("reward/mean" not in row for row in metrics(runs.path(key))), name, ": a failure counted as a reward")
 
 
+def reports(runs):
+    """A metric that a reward reports itself stands in the metrics of each step."""
+    expect_ok(runs.run("reports", "eval.tasks=0", "steps=2", reward=f'plugin = "{FIXTURES}/fixture_behaviours.so"'))
+    for row in metrics(runs.path("reports")):
+        expect([v for k, v in row.items() if k.endswith("/seen")] == [1.0], "no metric of the reward in", row)
+    print("ok: metrics of a reward")
+
+
+def refused_resume(runs):
+    """A resume with another seed is wrong input, and one from a damaged checkpoint changes nothing."""
+    recipe = runs.path("reports") / "recipe.toml"
+    before = recipe.read_bytes()
+    reward = f'plugin = "{FIXTURES}/fixture_behaviours.so"'
+    fails("resume with another seed", runs.run("reports", "eval.tasks=0", "steps=3", "seed=9", "--resume", reward=reward), "seed", "another name", code=2)
+    expect(recipe.read_bytes() == before, "a refused resume changed the run's recipe")
+    config = checkpoint(runs.path("reports")) / "config.json"
+    config.write_text(config.read_text() + " ")
+    fails("resume from a damaged checkpoint", runs.run("reports", "eval.tasks=0", "steps=3", "--resume", reward=reward), "config.json", "nothing was changed")
+    expect(config.exists() and (runs.path("reports") / "rollouts" / "step_0.parquet").exists(), "a refused resume removed files")
+
+
 def not_finite(runs):
     """Advantages beyond float32 make every gradient infinite: the steps are skipped and counted, and the weights stay what they were."""
     huge = REVERSE_TEXT + "\nweight = 1e300"
@@ -174,6 +195,8 @@ if sys.argv[1:2] == ["full_disk"]:
 with tempfile.TemporaryDirectory() as temporary:
     every = Runs(temporary)
     bad_rewards(every)
+    reports(every)
+    refused_resume(every)
     not_finite(every)
     interrupted_while_loading(every)
     warm = ["warmup.until=0.9", "warmup.max_steps=40", "warmup.every=10"]

@@ -189,7 +189,7 @@ TEST(Errors, AllAtOnceInTheOrderOfTheirPlaces) {
       "recipe.toml:6:9: [eval] every: expected an integer >= 0 and <= 1000000000, got the string \"x\"\n"
       "command line: [rollout] unknown key \"topk\"; did you mean \"top_k\"?\n"
       "command line: seed: -1 is out of range; expected an integer >= 0\n"
-      "recipe: [model] no model: set path (a folder, GGUF or .pth file), or family for a model from scratch\n"
+      "recipe: [model] no model: set path (a folder or GGUF file), or family for a model from scratch\n"
       "recipe: [tasks] no tasks: set file (JSON Lines or Parquet) or generator\n"
       "recipe: no [[reward]]: name at least one reward plugin, such as plugin = \"format\"");
 }
@@ -200,6 +200,11 @@ TEST(Errors, BetweenKeys) {
             "command line: [model] family: path is set too; keep path to start from a model, or family for "
             "one from scratch\n"
             "command line: [tasks] generator: file is set too; keep one of them");
+  EXPECT_EQ(ErrorWith("", {"tasks.file=", "tasks.generator=reverse", "tasks.chat=true"}),
+            "recipe.toml:9:10: [tasks] prompt: is for datasets, and the tasks come from a generator; remove it\n"
+            "command line: [tasks] chat: is for datasets, and the tasks come from a generator; remove it");
+  EXPECT_EQ(ErrorWith("", {"eval.file=x.jsonl", "eval.tasks=0"}),
+            "command line: [eval] tasks: 0 evaluates nothing, but eval.file is set; remove one of them");
   EXPECT_EQ(OverrideError("model.width=8"),
             "command line: [model] width: is for models from scratch, but path is set; remove one of them");
   EXPECT_EQ(OverrideError("algorithm.clip_high=3.5"),

@@ -25,6 +25,7 @@ TEST(StatusLine, ShowsEverythingWhereThereIsRoom) {
   EXPECT_EQ(FormatStatusLine(Full(), 200),
             "step 12/25 | reward 0.438 | eval 0.500 | stale 1.0 | 1235 tok/s | sampler waits | 3m20s left");
   EXPECT_EQ(FormatStatusLine({.step = 0, .steps = 25}, 80), "step 0/25");
+  EXPECT_EQ(FormatStatusLine({.step = 0, .steps = 25, .activity = "evaluating 3/64"}, 80), "step 0/25 | evaluating 3/64");
 }
 
 TEST(StatusLine, LeavesOutTheLeastImportantAndNeverExceedsTheWidth) {

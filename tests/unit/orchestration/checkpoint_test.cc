@@ -58,13 +58,13 @@ TEST(CheckpointStore, AFailedSaveLeavesNothingBehind) {
   EXPECT_THAT(*base::ListFolder(folder.path()), ElementsAre("step_1"));
 }
 
-TEST(CheckpointStore, UnfinishedFoldersAreRemoved) {
+TEST(CheckpointStore, UnfinishedFoldersAreRemovedAndLaterOnesPutAside) {
   base::TemporaryFolder folder;
   CheckpointStore store(folder.path(), 9);
   for (int64_t step : {1, 2, 3}) ASSERT_TRUE(store.Save(StepId(step), Fill).ok());
   ASSERT_TRUE(base::MakeFolders(folder.path() + "/step_4.tmp").ok());
   ASSERT_TRUE(store.RemoveAfter(StepId(2)).ok());
-  EXPECT_THAT(*base::ListFolder(folder.path()), ElementsAre("step_1", "step_2"));
+  EXPECT_THAT(*base::ListFolder(folder.path()), ElementsAre("step_1", "step_2", "step_3.damaged"));
 }
 
 TEST(LoopState, ThereAndBack) {
@@ -72,6 +72,8 @@ TEST(LoopState, ThereAndBack) {
   state.step = StepId(7);
   state.warmup_steps = 12;
   state.warmup_done = true;
+  state.warmup_loss = 0.25;
+  state.warmup_success = 0.3;
   state.skipped = 3;
   state.solved_in_a_row = 2;
   state.seed = ~uint64_t{0};
@@ -139,11 +141,24 @@ TEST(RunFolder, AResumeCutsBackWhatLiesBehindTheCheckpoint) {
   const auto checkpoint = run->PrepareResume();
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ((*checkpoint)->step, StepId(2));
-  EXPECT_THAT(*base::ListFolder(run->checkpoints()), ElementsAre("step_2"));
+  EXPECT_THAT(*base::ListFolder(run->checkpoints()), ElementsAre("step_2", "step_4.damaged"));
   EXPECT_EQ(base::ListFolder(run->rollouts())->size(), 4u);
   ASSERT_TRUE(base::RemoveAll(store.PathOf(StepId(2))).ok());
   EXPECT_FALSE(run->PrepareResume()->has_value());
   EXPECT_TRUE(base::ListFolder(run->rollouts())->empty());
+}
+
+TEST(RunFolder, AResumeWithoutAGoodCheckpointChangesNothing) {
+  base::TemporaryFolder folder;
+  const auto run = RunFolder::Open(Options(folder, false));
+  ASSERT_TRUE(run.ok()) << run.status();
+  CheckpointStore store(run->checkpoints(), 5);
+  ASSERT_TRUE(store.Save(StepId(2), Fill).ok());
+  ASSERT_TRUE(base::RemoveAll(store.PathOf(StepId(2)) + "/model").ok());
+  ASSERT_TRUE(base::WriteFileAtomic(RolloutPath(run->rollouts(), StepId(1)), "x").ok());
+  EXPECT_THAT(Message(run->PrepareResume().status()), HasSubstr("nothing was changed"));
+  EXPECT_THAT(*base::ListFolder(run->checkpoints()), ElementsAre("step_2"));
+  EXPECT_EQ(base::ListFolder(run->rollouts())->size(), 1u);
 }
 
 }  // namespace

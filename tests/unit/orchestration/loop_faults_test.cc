@@ -117,6 +117,58 @@ TEST(LoopFaults, AskedToFinishItSavesInEveryStage) {
   }
 }
 
+TEST(LoopFaults, ALastEvaluationThatIsCutShortIsMadeUpForByAResume) {
+  base::TemporaryFolder folder;
+  FakeRun run(1);
+  run.eval_tasks = 3;
+  run.checkpoints = std::make_unique<CheckpointStore>(folder.path(), 2);
+  run.callbacks.on_view = [&](const LoopView& view) {
+    const bool last = view.phase == LoopView::Phase::kEvaluating && view.step == run.options.steps;
+    if (last) run.finish.RequestStop(CancelledError("Ctrl-C"));
+  };
+  const auto result = run.Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->finished);
+  EXPECT_EQ(result->step, StepId(run.options.steps));
+  EXPECT_FALSE(result->last_eval.has_value());
+
+  FakeRun second(1);
+  second.eval_tasks = 3;
+  second.checkpoints = std::make_unique<CheckpointStore>(folder.path(), 2);
+  second.resume_from = *second.checkpoints->Newest();
+  const auto rest = second.Run();
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_TRUE(rest->finished);
+  ASSERT_TRUE(rest->last_eval.has_value());
+  EXPECT_EQ(rest->last_eval->version, VersionId(run.options.steps));
+}
+
+TEST(LoopFaults, AResumeBeforeStepZeroKeepsTheWarmup) {
+  base::TemporaryFolder folder;
+  FakeRun run(0);
+  run.options.steps = 2;
+  run.options.checkpoint_every = 1;
+  run.checkpoints = std::make_unique<CheckpointStore>(folder.path(), 2);
+  ActAt(run, Stage::kWarmup, [&] { run.finish.RequestStop(CancelledError("Ctrl-C")); });
+  run.options.warmup.check_every = 1;
+  ASSERT_TRUE(run.Run().ok());
+
+  const auto resumed = [&](FakeRun& next) {
+    next.options = run.options;
+    next.eval_tasks = run.eval_tasks;
+    next.checkpoints = std::make_unique<CheckpointStore>(folder.path(), 2);
+    next.resume_from = *next.checkpoints->Newest();
+    return next.Run();
+  };
+  FakeRun warm(0), after(0);
+  warm.callbacks.on_eval = [&](const EvalResult&) { warm.finish.RequestStop(CancelledError("Ctrl-C")); };
+  ASSERT_TRUE(resumed(warm).ok());
+  EXPECT_EQ(warm.trainer.version(), VersionId(0));
+  ASSERT_TRUE(resumed(after).ok());
+  EXPECT_EQ(after.metrics.lines.front().row, warm.metrics.lines.front().row);
+  EXPECT_TRUE(after.metrics.lines.front().row.contains("warmup/success"));
+}
+
 TEST(LoopFaults, AScorerThatNeverAnswersIsStoppable) {
   FakeRun run(1);
   run.scorer.before = [&](data::Group&, const base::StopToken& stop) -> Status {
