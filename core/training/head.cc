@@ -18,9 +18,10 @@ struct SliceTargets {
 };
 
 struct Distribution {
-  at::Tensor logprobs;  // [rows, vocabulary]
-  at::Tensor probs;
-  at::Tensor entropy;  // [rows]
+  at::Tensor scores;         // [rows, vocabulary]: logits / T
+  at::Tensor probs;          // [rows, vocabulary]
+  at::Tensor log_partition;  // [rows] float64
+  at::Tensor entropy;        // [rows] float64
 };
 
 std::vector<int32_t> TargetsByRow(const data::MicroBatch& batch) {
@@ -56,14 +57,18 @@ SliceTargets MakeSlice(const data::MicroBatch& batch, std::span<const int32_t> t
   return slice;
 }
 
+// Sums run in float64: in float32 a peaked row loses the mass of its tail, which shifts every log-prob by about 1e-5.
 Distribution Normalise(const at::Tensor& logits, int64_t vocabulary, const SliceTargets& slice) {
-  at::Tensor scores = logits.detach().narrow(1, 0, vocabulary);
-  if (scores.scalar_type() != at::kDouble) scores = scores.to(at::kFloat);
-  if (slice.temperature.defined()) scores = scores / slice.temperature;
   Distribution out;
-  out.logprobs = at::log_softmax(scores, 1);
-  out.probs = out.logprobs.exp();
-  out.entropy = (out.probs * out.logprobs).sum(1).neg_();
+  out.scores = logits.detach().narrow(1, 0, vocabulary);
+  if (out.scores.scalar_type() != at::kDouble) out.scores = out.scores.to(at::kFloat);
+  if (slice.temperature.defined()) out.scores = out.scores / slice.temperature;
+  const at::Tensor highest = out.scores.amax(1, /*keepdim=*/true);
+  out.probs = (out.scores - highest).exp_();
+  const at::Tensor sum = out.probs.sum({1}, /*keepdim=*/true, at::kDouble);
+  out.log_partition = (highest.to(at::kDouble) + sum.log()).squeeze(1);
+  out.probs.div_(sum.to(out.probs.scalar_type()));
+  out.entropy = out.log_partition - (out.probs * out.scores).sum({1}, /*keepdim=*/false, at::kDouble);
   return out;
 }
 
@@ -75,7 +80,8 @@ std::vector<double> ToDoubles(const at::Tensor& tensor) {
 // l and H of the slice's targets, in its order.
 void Read(const Distribution& distribution, const SliceTargets& slice, std::vector<double>& logprob,
           std::vector<double>& entropy) {
-  logprob = ToDoubles(distribution.logprobs.index({slice.row, slice.token}));
+  const at::Tensor scores = distribution.scores.index({slice.row, slice.token}).to(at::kDouble);
+  logprob = ToDoubles(scores - distribution.log_partition.index_select(0, slice.row));
   entropy = ToDoubles(distribution.entropy.index_select(0, slice.row));
 }
 
@@ -83,10 +89,10 @@ void Read(const Distribution& distribution, const SliceTargets& slice, std::vect
 // distribution.
 at::Tensor LogitGradient(Distribution distribution, const SliceTargets& slice,
                          std::span<const double> gradient_logprob, std::span<const double> gradient_entropy) {
-  const auto options = distribution.logprobs.options();
+  const auto options = distribution.probs.options();
   auto to_tensor = [&](std::span<const double> values) {
     return at::tensor(std::vector<double>(values.begin(), values.end()), at::kDouble)
-        .to(options.device(), distribution.logprobs.scalar_type());
+        .to(options.device(), distribution.probs.scalar_type());
   };
   const at::Tensor by_target = to_tensor(gradient_logprob);
   at::Tensor row_sum = at::zeros({slice.rows}, options).index_add_(0, slice.row, by_target);
@@ -94,7 +100,10 @@ at::Tensor LogitGradient(Distribution distribution, const SliceTargets& slice,
   if (std::any_of(gradient_entropy.begin(), gradient_entropy.end(), [](double g) { return g != 0; })) {
     const at::Tensor row_entropy =
         at::zeros({slice.rows}, options).index_add_(0, slice.row, to_tensor(gradient_entropy));
-    out = distribution.logprobs.add_(distribution.entropy.unsqueeze(1))
+    // log p + H of each column
+    const at::Tensor shift =
+        (distribution.entropy - distribution.log_partition).to(distribution.probs.scalar_type());
+    out = (distribution.scores + shift.unsqueeze(1))
               .mul_(row_entropy.unsqueeze(1))
               .add_(row_sum.unsqueeze(1));
     out.mul_(distribution.probs).neg_();
