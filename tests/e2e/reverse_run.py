@@ -1,4 +1,4 @@
-"""configs/reverse.toml, cut to about half its steps: it learns, and leaves what it promises: metrics, TensorBoard events, Parquet rollouts,
+"""configs/reverse.toml, cut to less than half its steps: it learns, and leaves what it promises: metrics, TensorBoard events, Parquet rollouts,
 a model folder that volery and transformers load, whose tokenizer gives the same ids."""
 import json
 import pathlib
@@ -71,7 +71,7 @@ def check_model(folder):
 def main():
     with tempfile.TemporaryDirectory() as runs:
         run = pathlib.Path(runs) / "reverse"
-        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", "steps=110", "eval.every=0", timeout=900))
+        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", "steps=80", "eval.every=0", timeout=900))
         rows = metrics(run)
         check_learning(rows)
         check_mismatch(rows)

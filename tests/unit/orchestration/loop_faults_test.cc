@@ -126,6 +126,12 @@ TEST(LoopFaults, ALastEvaluationThatIsCutShortIsMadeUpForByAResume) {
     const bool last = view.phase == LoopView::Phase::kEvaluating && view.step == run.options.steps;
     if (last) run.finish.RequestStop(CancelledError("Ctrl-C"));
   };
+  // Its rewards take until the run ends, so it can't be over before it is cut short.
+  run.scorer.before = [&](data::Group& group, const base::StopToken& stop) -> Status {
+    if (group.id.round() != kEvalRound || group.id.step() != run.options.steps) return OkStatus();
+    base::BoundedQueue<int> never(1, stop);
+    return never.Pop().status();
+  };
   const auto result = run.Run();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_FALSE(result->finished);
