@@ -35,6 +35,15 @@ def expect_ok(process):
     return process
 
 
+def expect_failure(code, name, process, *parts):
+    """The process ended with `code` and said each of `parts`."""
+    text = process.stdout + process.stderr
+    expect(process.returncode == code, name, ": exit", process.returncode, "instead of", code, "\n", text)
+    for part in parts:
+        expect(part in text, name, ": no", repr(part), "in\n", text)
+    print("ok:", name)
+
+
 def metrics(run):
     return [json.loads(line) for line in open(pathlib.Path(run) / "metrics.jsonl")]
 

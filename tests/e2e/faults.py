@@ -9,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-from common import VOLERY, checkpoint, environment, expect, expect_ok, metrics, volery, weights
+from common import VOLERY, checkpoint, environment, expect, expect_failure, expect_ok, metrics, volery, weights
 
 FIXTURES = os.environ["VOLERY_FIXTURES"]
 RECIPE = """
@@ -61,14 +61,6 @@ class Runs:
         return self.folder / "runs" / name
 
 
-def fails(name, process, *parts, code=1):
-    text = process.stdout + process.stderr
-    expect(process.returncode == code, name, ": exit", process.returncode, "instead of", code, "\n", text)
-    for part in parts:
-        expect(part in text, name, ": no", repr(part), "in\n", text)
-    print("ok:", name)
-
-
 def fixture(plugin, instead, more=""):
     return f'plugin = "{FIXTURES}/{plugin}.so"\noptions = {{ instead = "{instead}" }}\ntimeout_ms = 100\n{more}'
 
@@ -81,7 +73,7 @@ def bad_rewards(runs):
             ("throws", fixture("fixture_behaviours", "throw"), ["3 steps in a row changed nothing", "thrown on purpose"]),
             ("gives NaN", fixture("fixture_behaviours", "nan"), ["3 steps in a row changed nothing", "nan"])):
         key = name.replace(" ", "_").replace(",", "")
-        fails(f"reward {name}", runs.run(key, "eval.tasks=0", reward=reward), *parts)
+        expect_failure(1, f"reward {name}", runs.run(key, "eval.tasks=0", reward=reward), *parts)
         expect(all("reward/mean" not in row for row in metrics(runs.path(key))), name, ": a failure counted as a reward")
 
 
@@ -98,18 +90,18 @@ def refused_resume(runs):
     recipe = runs.path("reports") / "recipe.toml"
     before = recipe.read_bytes()
     reward = f'plugin = "{FIXTURES}/fixture_behaviours.so"'
-    fails("resume with another seed", runs.run("reports", "eval.tasks=0", "steps=3", "seed=9", "--resume", reward=reward), "seed", "another name", code=2)
+    expect_failure(2, "resume with another seed", runs.run("reports", "eval.tasks=0", "steps=3", "seed=9", "--resume", reward=reward), "seed", "another name")
     expect(recipe.read_bytes() == before, "a refused resume changed the run's recipe")
     config = checkpoint(runs.path("reports")) / "config.json"
     config.write_text(config.read_text() + " ")
-    fails("resume from a damaged checkpoint", runs.run("reports", "eval.tasks=0", "steps=3", "--resume", reward=reward), "config.json", "nothing was changed")
+    expect_failure(1, "resume from a damaged checkpoint", runs.run("reports", "eval.tasks=0", "steps=3", "--resume", reward=reward), "config.json", "nothing was changed")
     expect(config.exists() and (runs.path("reports") / "rollouts" / "step_0.parquet").exists(), "a refused resume removed files")
 
 
 def not_finite(runs):
     """Advantages beyond float32 make every gradient infinite: the steps are skipped and counted, and the weights stay what they were."""
     huge = REVERSE_TEXT + "\nweight = 1e300"
-    fails("gradients that are not finite", runs.run("nan", "algorithm.preset=dr_grpo", "steps=30", reward=huge), "3 steps in a row changed nothing", "not finite", "step_3")
+    expect_failure(1, "gradients that are not finite", runs.run("nan", "algorithm.preset=dr_grpo", "steps=30", reward=huge), "3 steps in a row changed nothing", "not finite", "step_3")
     saved = checkpoint(runs.path("nan"))
     expect(saved.name == "step_3" and all(np.isfinite(v).all() for v in weights(saved).values()), "the weights in", saved)
     expect(all("not finite" in row["note"] for row in metrics(runs.path("nan")) if "reward/mean" in row), "notes in metrics.jsonl")
@@ -121,7 +113,7 @@ def not_finite(runs):
     tensors = weights(saved)
     next(t for n, t in tensors.items() if "down_proj" in n)[:] = np.nan
     save_file(tensors, damaged / "model.safetensors", metadata={"format": "pt"})
-    fails("a model with NaN in its weights", runs.run("damaged", f"model.path={damaged}", "model.family=", "model.layers=0", "model.width=0", "model.heads=0", "model.context=0",
+    expect_failure(1, "a model with NaN in its weights", runs.run("damaged", f"model.path={damaged}", "model.family=", "model.layers=0", "model.width=0", "model.heads=0", "model.context=0",
                                                       "model.tokenizer=", "model.characters="), "sampler thread", "not finite", "damaged")
 
 
@@ -178,7 +170,7 @@ def full_disk(runs):
 def fill_and_resume(disk, message):
     small = Runs(disk)
     sizes = ["model.layers=4", "model.width=192", "checkpoint.every=2", "checkpoint.keep=2", "eval.tasks=0"]
-    fails(f"full disk, {disk.name}", small.run("full", *sizes), message, "step_4", "free", "--resume")
+    expect_failure(1, f"full disk, {disk.name}", small.run("full", *sizes), message, "step_4", "free", "--resume")
     saved = checkpoint(small.path("full"))
     expect(saved.name == "step_2", "the newest checkpoint is", saved)
     expect([p.name for p in saved.parent.iterdir()] == ["step_2"], "left behind:", list(saved.parent.iterdir()))
