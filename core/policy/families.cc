@@ -68,7 +68,7 @@ StatusOr<std::shared_ptr<native::Model>> BuildModel(const native::ModelFamily& f
                                                     c10::Device device, const std::string& where) {
   return tensor::Guard(where, [&] {
     auto built = std::make_shared<ModelWithFactory>();
-    built->linears = nn::MakeAtenLinearFactory();
+    built->linears = nn::MakeLinearFactory();
     built->model = family.Build(config_json, {dtype, device, built->linears.get()});
     return std::shared_ptr<native::Model>(built, built->model.get());
   });

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "isa.h"
 #include "parallel.h"
 
 namespace volery::nn {
@@ -32,7 +31,18 @@ struct SiluGateFunction : torch::autograd::Function<SiluGateFunction> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &gate = saved[0], &up = saved[1], &dy = grads[0];
+    const at::Tensor &gate = saved[0], &up = saved[1], dy = grads[0].contiguous();
+    if (HasKernels(gate)) {
+      at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
+      const int64_t width = gate.size(1);
+      const kernels::Table& table = TableFor(ElementOf(gate));
+      ParallelRows(gate.size(0), 2 * width, [&](int64_t begin, int64_t end) {
+        const int64_t at = begin * width;
+        table.silu_gate_backward(
+            {At(gate, at), At(up, at), At(dy, at), At(dgate, at), At(dup, at), (end - begin) * width});
+      });
+      return {dgate, dup};
+    }
     return {at::silu_backward(dy * up, gate), at::silu(gate).mul_(dy)};
   }
 };

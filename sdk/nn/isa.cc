@@ -7,19 +7,6 @@
 namespace volery::nn {
 namespace {
 
-enum class Level { kPlain, kAvx2, kAvx512 };
-
-Level BestLevel() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-    return Level::kAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Level::kAvx2;
-#endif
-  return Level::kPlain;
-}
-
 Level ChooseLevel() {
   const Level best = BestLevel();
   const char* forced = std::getenv("VOLERY_ISA");
@@ -40,8 +27,18 @@ Level ChooseLevel() {
 
 }  // namespace
 
-const kernels::Table& TableFor(kernels::Element element) {
-  static const Level level = ChooseLevel();
+Level BestLevel() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    return Level::kAvx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Level::kAvx2;
+#endif
+  return Level::kPlain;
+}
+
+const kernels::Table& TableOf(Level level, kernels::Element element) {
 #if defined(__x86_64__)
   if (level == Level::kAvx512) return *kernels::Avx512Table(element);
   if (level == Level::kAvx2) return *kernels::Avx2Table(element);
@@ -49,13 +46,9 @@ const kernels::Table& TableFor(kernels::Element element) {
   return *kernels::PlainTable(element);
 }
 
-bool HasKernels(const at::Tensor& tensor) {
-  return tensor.device().is_cpu() &&
-         (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
-}
-
-kernels::Element ElementOf(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat ? kernels::Element::kF32 : kernels::Element::kBf16;
+const kernels::Table& TableFor(kernels::Element element) {
+  static const Level level = ChooseLevel();
+  return TableOf(level, element);
 }
 
 }  // namespace volery::nn

@@ -4,7 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "isa.h"
+#include <algorithm>
+
 #include "parallel.h"
 
 namespace volery::nn {
@@ -52,12 +53,39 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
+    return HasKernels(saved[0]) ? BackwardByKernel(saved, grads[0]) : BackwardByAten(saved, grads[0]);
+  }
+
+ private:
+  static variable_list BackwardByKernel(const variable_list& saved, const at::Tensor& gradient) {
+    const at::Tensor &x = saved[0], &w = saved[1], dy = gradient.contiguous();
+    const int64_t width = w.numel(), rows = x.numel() / width;
+    const float* rstd = saved[2].const_data_ptr<float>();
+    at::Tensor dx = at::empty(x.sizes(), x.options());
+    const kernels::Table& table = TableFor(ElementOf(x));
+    const auto part = [&](int64_t begin, int64_t end) {
+      return kernels::NormBackwardArgs{At(x, begin * width), w.data_ptr(), At(dy, begin * width), rstd + begin,
+                                       At(dx, begin * width), end - begin, width};
+    };
+    ParallelRows(rows, width, [&](int64_t begin, int64_t end) { table.rms_norm_backward(part(begin, end)); });
+    // Adds to the weight's gradient in place where there is one, so that the cuts of a batch leave no trace.
+    const at::Tensor& held = w.grad();
+    const bool in_place = held.defined() && held.is_contiguous() && held.scalar_type() == at::kFloat;
+    const at::Tensor dw = in_place ? held : at::zeros({width}, w.options().dtype(at::kFloat));
+    constexpr int64_t kColumns = 64;
+    ParallelRows((width + kColumns - 1) / kColumns, rows * kColumns / 4, [&](int64_t begin, int64_t end) {
+      table.rms_norm_weight(part(0, rows), dw.data_ptr<float>(), begin * kColumns, std::min(width, end * kColumns));
+    });
+    return {dx, in_place ? at::Tensor() : dw.to(w.scalar_type()), at::Tensor()};
+  }
+
+  static variable_list BackwardByAten(const variable_list& saved, const at::Tensor& gradient) {
     const at::Tensor &x = saved[0], &w = saved[1];
     const auto type = Statistics(x);
     const int64_t width = w.numel();
     const at::Tensor r = saved[2].unsqueeze(-1);
     const at::Tensor n = x.to(type).view({-1, width}) * r;
-    const at::Tensor dy = grads[0].to(type).reshape({-1, width});
+    const at::Tensor dy = gradient.to(type).reshape({-1, width});
     const at::Tensor dw = (dy * n).sum(0).to(w.scalar_type());
     const at::Tensor g = dy * w.to(type);
     const at::Tensor dx = (g - n * (g * n).mean(-1, true)) * r;

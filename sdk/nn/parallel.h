@@ -1,29 +1,51 @@
 #pragma once
-// Splitting rows over LibTorch's threads when there is enough to do.
+// Tensors on the kernels: which they take, and work split over the calling thread's compute pool: as many threads as
+// LibTorch may use on this thread (the host sets that by `[threads]`), kept for the thread's life.
 
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cstdint>
 
+#include "compute_pool.h"
+#include "isa.h"
+
 namespace volery::nn {
 
-// body(context, begin, end) over [0, rows), at least `grain` rows a thread; in parallel.cc, the one file with
-// OpenMP.
-void ParallelFor(int64_t rows, int64_t grain, void (*body)(const void*, int64_t, int64_t),
-                 const void* context);
+ComputePool& CurrentPool();
 
-// body(begin, end) over [0, rows); `cost` is roughly the nanoseconds of one row.
+// Memory of the running thread, 64-byte aligned, at least `count` floats; valid until its next call with the same `use`
+// (0 .. 3) on this thread.
+float* ThreadScratch(int use, int64_t count);
+
+// body(task) for each of [0, tasks).
+template <class Body>
+void ParallelTasks(int64_t tasks, const Body& body) {
+  CurrentPool().Run(
+      tasks, [](const void* context, int64_t task) { (*static_cast<const Body*>(context))(task); }, &body);
+}
+
+// body(begin, end) over [0, rows) in ranges that are worth a thread; `cost` is roughly the nanoseconds of one row.
 template <class Body>
 void ParallelRows(int64_t rows, int64_t cost, const Body& body) {
-  constexpr int64_t kWorthwhile = 20'000;
+  constexpr int64_t kWorthwhile = 10'000, kTasksPerThread = 4;
   const int64_t grain = std::max<int64_t>(1, kWorthwhile / std::max<int64_t>(cost, 1));
-  ParallelFor(
-      rows, grain,
-      [](const void* context, int64_t begin, int64_t end) {
-        (*static_cast<const Body*>(context))(begin, end);
-      },
-      &body);
+  if (rows <= grain) {
+    if (rows > 0) body(int64_t{0}, rows);
+    return;
+  }
+  const int64_t tasks = std::min((rows + grain - 1) / grain, CurrentPool().threads() * kTasksPerThread);
+  ParallelTasks(tasks, [&](int64_t task) { body(rows * task / tasks, rows * (task + 1) / tasks); });
+}
+
+// True when the kernels take this tensor: on the CPU, float32 or bfloat16.
+inline bool HasKernels(const at::Tensor& tensor) {
+  return tensor.device().is_cpu() &&
+         (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
+}
+
+inline kernels::Element ElementOf(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat ? kernels::Element::kF32 : kernels::Element::kBf16;
 }
 
 // Address of element `index` of a tensor's memory.

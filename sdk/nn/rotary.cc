@@ -10,7 +10,6 @@
 #include <numbers>
 #include <stdexcept>
 
-#include "isa.h"
 #include "parallel.h"
 
 namespace volery::nn {

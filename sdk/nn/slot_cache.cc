@@ -7,7 +7,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "isa.h"
 #include "parallel.h"
 
 namespace volery::nn {

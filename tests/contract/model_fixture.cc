@@ -23,7 +23,7 @@ T Value(StatusOr<T> result) {
 
 TinyModel Build(native::ModelFamily& family, const std::string& config, at::ScalarType dtype) {
   TinyModel out;
-  out.linears = nn::MakeAtenLinearFactory();
+  out.linears = nn::MakeLinearFactory();
   out.model = family.Build(config, {.dtype = dtype, .linears = out.linears.get()});
   return out;
 }

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "volery/nn/activation.h"
+#include "volery/nn/embedding.h"
 #include "volery/nn/initialise.h"
 #include "volery/nn/norm.h"
 #include "volery/nn/segment_attention.h"
@@ -52,7 +53,7 @@ Model::Model(const std::string& config_json, const native::BuildOptions& options
       options_(options),
       rotary_(config_.rotary) {
   if (!options_.linears) {
-    own_linears_ = nn::MakeAtenLinearFactory();
+    own_linears_ = nn::MakeLinearFactory();
     options_.linears = own_linears_.get();
   }
   ListParameters();
@@ -177,7 +178,7 @@ std::unique_ptr<native::TrainContext> Model::Begin(const native::Batch& batch) {
 }
 
 at::Tensor Model::Embed(const native::Batch& batch, native::TrainContext&) {
-  return at::embedding(embedding_, batch.tokens);
+  return nn::Embedding(embedding_, batch.tokens);
 }
 
 at::Tensor Model::TrainAttention(const TrainLayer& layer, const at::Tensor& x,

@@ -31,11 +31,51 @@ constexpr long AttendScratch(long group, long head_dim) {
   return group * (2 * ValueStride(head_dim) + 32);
 }
 
+// Backward of rms_norm over [rows][width], all contiguous; n = x * rstd.
+struct NormBackwardArgs {
+  const void *x, *w, *dy;
+  const float* rstd;
+  void* dx;
+  long rows, width;
+};
+// Of silu_gate over `count` elements.
+struct GateBackwardArgs {
+  const void *gate, *up, *dy;
+  void *dgate, *dup;
+  long count;
+};
+
 struct RowsArgs {
   const void* x;
   void* out;
   long x_stride, out_stride;  // elements between rows
   long rows, width;
+};
+
+// Weights of a product are held in panels of this many outputs, [panel][k][kPanelColumns], zero beyond the last output.
+constexpr long kPanelColumns = 64;
+// A sum over k is cut into blocks of this length, each one chain of fused multiply-adds from zero; the blocks are added
+// in order. (One chain over all of k has two to three times the error at k = 1536.)
+constexpr long kProductBlock = 128;
+
+// c[m][n] for one panel: the sum over k of a[m * a_row + k * a_step] * panel[k][n].
+struct ProductArgs {
+  const float* a;
+  long a_row, a_step;
+  const void* panel;  // of the table's element type
+  float* c;           // kPanelColumns values a row
+  long c_row;
+  long rows, k;
+  enum { kZero, kAdd, kChain } start;  // the sum; c plus its blocks in order; one chain over all of k begun at c
+};
+
+// to[j * to_row + i] = from[i * from_row + j], i < rows, j < columns.
+struct TransposeArgs {
+  const void* from;
+  long from_row;
+  void* to;
+  long to_row;
+  long rows, columns;
 };
 
 struct Table {
@@ -46,9 +86,16 @@ struct Table {
   void (*rotate)(const RowsArgs& args, long heads, const float* cos, const float* sin, bool inverse);
   // out = silu(x) * up.
   void (*silu_gate)(const RowsArgs& args, const void* up, long up_stride);
+  // dx = rstd (dy w - n mean(dy w n)).
+  void (*rms_norm_backward)(const NormBackwardArgs& args);
+  // dw[i] += sum over rows, in order, of dy n, for columns [begin, end).
+  void (*rms_norm_weight)(const NormBackwardArgs& args, float* dw, long begin, long end);
+  void (*silu_gate_backward)(const GateBackwardArgs& args);
   // Stores one position's key and value of one head.
   void (*append)(const void* k, const void* v, void* keys, void* values, long position, long head_dim);
   void (*attend)(const AttendArgs& args);
+  void (*product)(const ProductArgs& args);
+  void (*transpose)(const TransposeArgs& args);
 };
 
 // One getter a level, each in its own object file.

@@ -23,7 +23,8 @@ struct LinearSpec {
   int64_t in = 0, out = 0;
 };
 
-// Training: differentiable in x, W and b. One thread.
+// Training: differentiable in x, W and b. One thread. Where W has a gradient already, Backward adds to it in place, row
+// after row: the parts of a batch, one after the other, leave the bits of the whole.
 class Linear {
  public:
   virtual ~Linear() = default;
@@ -46,7 +47,11 @@ class LinearFactory {
   virtual std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused, const NamedTensors& weights) const = 0;
 };
 
-// Products by LibTorch as they are.
+// On a CPU nn's own products: sampling in float32 or bfloat16 weights (widened exactly; the arithmetic is float32), training
+// in float32. A row's result depends on that row and the weights only, and training and sampling have the same bits in
+// float32. All else by LibTorch.
+VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeLinearFactory();
+// Products by LibTorch as they are: the oracle of tests.
 VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeAtenLinearFactory();
 
 }  // namespace volery::nn

@@ -1,0 +1,188 @@
+#include "volery/nn/linear.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <stdexcept>
+
+#include "parallel.h"
+#include "products.h"
+
+namespace volery::nn {
+namespace {
+
+std::string Shape(at::IntArrayRef sizes) {
+  std::string out = "[";
+  for (size_t i = 0; i < sizes.size(); i++) out += (i ? ", " : "") + std::to_string(sizes[i]);
+  return out + "]";
+}
+
+at::Tensor Find(const NamedTensors& tensors, const std::string& name, at::IntArrayRef shape) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
+  if (found->second.sizes() != shape)
+    throw std::invalid_argument("tensor " + name + " has shape " + Shape(found->second.sizes()) +
+                                "; the config needs " + Shape(shape));
+  return found->second;
+}
+
+at::Tensor FindBias(const LinearSpec& spec, const NamedTensors& tensors) {
+  return spec.bias.empty() ? at::Tensor() : Find(tensors, spec.bias, {spec.out});
+}
+
+std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
+struct Fused {
+  at::Tensor weight, bias;  // bias undefined: none
+};
+
+Fused Fuse(const std::vector<LinearSpec>& specs, const NamedTensors& weights) {
+  std::vector<at::Tensor> w, b;
+  bool any_bias = false;
+  for (const LinearSpec& spec : specs) {
+    w.push_back(Find(weights, spec.weight, {spec.out, spec.in}).detach());
+    b.push_back(FindBias(spec, weights));
+    any_bias |= b.back().defined();
+  }
+  Fused out;
+  if (any_bias) {
+    for (size_t i = 0; i < b.size(); i++)
+      b[i] = b[i].defined() ? b[i].detach() : at::zeros({specs[i].out}, w[i].options());
+    out.bias = at::cat(b);
+  }
+  const at::NoGradGuard no_grad;
+  out.weight = w.size() == 1 ? w[0].contiguous() : at::cat(w);
+  return out;
+}
+
+class AtenLinear final : public Linear {
+ public:
+  AtenLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, Optional(bias_)); }
+
+ private:
+  at::Tensor weight_, bias_;
+};
+
+class AtenPacked final : public PackedLinear {
+ public:
+  explicit AtenPacked(Fused parts) : parts_(std::move(parts)) {}
+  at::Tensor Forward(const at::Tensor& x) const override {
+    return at::linear(x, parts_.weight, Optional(parts_.bias));
+  }
+  int64_t bytes() const override {
+    return static_cast<int64_t>(parts_.weight.nbytes() + (parts_.bias.defined() ? parts_.bias.nbytes() : 0));
+  }
+
+ private:
+  Fused parts_;
+};
+
+class AtenFactory : public LinearFactory {
+ public:
+  std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
+    return std::make_unique<AtenLinear>(Find(parameters, spec.weight, {spec.out, spec.in}),
+                                        FindBias(spec, parameters));
+  }
+  std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
+                                     const NamedTensors& weights) const override {
+    return std::make_unique<AtenPacked>(Fuse(fused, weights));
+  }
+};
+
+// x W^T with the weight's gradient added to weight.grad in place where there is one, row after row.
+struct LinearFunction : torch::autograd::Function<LinearFunction> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
+    ctx->save_for_backward({x, weight});
+    at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
+    MultiplyTransposed(x, weight, y);
+    return y;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1];
+    const at::Tensor dy = grads[0].contiguous();
+    at::Tensor dx, dw;
+    if (ctx->needs_input_grad(0)) {
+      dx = at::empty(x.sizes(), x.options());
+      Multiply(dy, weight, dx);
+    }
+    if (ctx->needs_input_grad(1)) {
+      const at::Tensor& held = weight.grad();
+      if (held.defined() && held.is_contiguous()) {
+        AccumulateOuter(dy, x, held);
+      } else {
+        dw = at::zeros(weight.sizes(), weight.options());
+        AccumulateOuter(dy, x, dw);
+      }
+    }
+    return {dx, dw};
+  }
+};
+
+class KernelLinear final : public Linear {
+ public:
+  KernelLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  at::Tensor Forward(const at::Tensor& x) const override {
+    TORCH_CHECK(x.dim() == 2 && x.size(1) == weight_.size(1) && x.scalar_type() == at::kFloat, "Linear: x ",
+                x.sizes(), " ", x.scalar_type(), ", weight ", weight_.sizes());
+    const at::Tensor y = LinearFunction::apply(x.contiguous(), weight_);
+    return bias_.defined() ? y + bias_ : y;
+  }
+
+ private:
+  at::Tensor weight_, bias_;
+};
+
+class KernelPacked final : public PackedLinear {
+ public:
+  explicit KernelPacked(const Fused& parts)
+      : panels_(PackPanels(parts.weight)), bias_(parts.bias), in_(parts.weight.size(1)), out_(parts.weight.size(0)) {
+    if (bias_.defined()) bias_ = bias_.to(at::kFloat);
+  }
+  at::Tensor Forward(const at::Tensor& x) const override {
+    TORCH_CHECK(x.dim() == 2 && x.size(1) == in_, "PackedLinear: x ", x.sizes(), ", inputs ", in_);
+    at::Tensor y = at::empty({x.size(0), out_}, x.options().dtype(at::kFloat));
+    MultiplyPacked(x.to(at::kFloat).contiguous(), panels_, y);
+    if (bias_.defined()) y.add_(bias_);
+    return y.to(x.scalar_type());
+  }
+  int64_t bytes() const override {
+    return static_cast<int64_t>(panels_.nbytes() + (bias_.defined() ? bias_.nbytes() : 0));
+  }
+
+ private:
+  at::Tensor panels_, bias_;
+  int64_t in_, out_;
+};
+
+class KernelFactory final : public AtenFactory {
+ public:
+  std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
+    const at::Tensor weight = Find(parameters, spec.weight, {spec.out, spec.in});
+    if (!HasKernels(weight) || weight.scalar_type() != at::kFloat || !weight.is_contiguous())
+      return AtenFactory::Make(spec, parameters);
+    return std::make_unique<KernelLinear>(weight, FindBias(spec, parameters));
+  }
+  std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
+                                     const NamedTensors& weights) const override {
+    Fused parts = Fuse(fused, weights);
+    if (!HasKernels(parts.weight)) return std::make_unique<AtenPacked>(std::move(parts));
+    return std::make_unique<KernelPacked>(parts);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<LinearFactory> MakeLinearFactory() {
+  return std::make_unique<KernelFactory>();
+}
+std::unique_ptr<LinearFactory> MakeAtenLinearFactory() {
+  return std::make_unique<AtenFactory>();
+}
+
+}  // namespace volery::nn

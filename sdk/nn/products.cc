@@ -1,0 +1,192 @@
+#include "products.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "parallel.h"
+
+namespace volery::nn {
+namespace {
+
+using kernels::Element;
+using kernels::kPanelColumns;
+using kernels::ProductArgs;
+
+constexpr int64_t kRowTile = 6;       // of the kernels
+constexpr int64_t kSlab = 512;        // steps of k that are packed at a time: 128 KiB, half an L2
+constexpr int64_t kEdgeRows = 48;     // rows of the buffer for the last, partial panel
+constexpr int64_t kFewRows = 12;      // up to here a product is bound by reading the weights
+constexpr int64_t kRowTask = 96;      // rows of a task that packs its own rows
+constexpr int64_t kResident = 8 << 20;  // bytes of x that are kept in cache while all panels pass
+
+int64_t Panels(int64_t columns) {
+  return (columns + kPanelColumns - 1) / kPanelColumns;
+}
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// The `part`-th of `parts` ranges of [0, rows), cut at whole tiles.
+Range RowRange(int64_t rows, int64_t part, int64_t parts) {
+  const int64_t tiles = (rows + kRowTile - 1) / kRowTile;
+  return {std::min(rows, tiles * part / parts * kRowTile), std::min(rows, tiles * (part + 1) / parts * kRowTile)};
+}
+
+// Runs the kernel, by way of a buffer where the panel has fewer than 64 columns.
+void RunPanel(const kernels::Table& table, const ProductArgs& args, int64_t columns) {
+  if (columns == kPanelColumns) return table.product(args);
+  alignas(64) float buffer[kEdgeRows * kPanelColumns];
+  for (int64_t m = 0; m < args.rows; m += kEdgeRows) {
+    const int64_t rows = std::min<int64_t>(kEdgeRows, args.rows - m);
+    float* c = args.c + m * args.c_row;
+    if (args.start != ProductArgs::kZero) {
+      std::memset(buffer, 0, sizeof buffer);
+      for (int64_t i = 0; i < rows; i++)
+        std::memcpy(buffer + i * kPanelColumns, c + i * args.c_row, columns * sizeof(float));
+    }
+    ProductArgs part = args;
+    part.a += m * args.a_row;
+    part.rows = rows;
+    part.c = buffer;
+    part.c_row = kPanelColumns;
+    table.product(part);
+    for (int64_t i = 0; i < rows; i++)
+      std::memcpy(c + i * args.c_row, buffer + i * kPanelColumns, columns * sizeof(float));
+  }
+}
+
+// body(panels, rows of the product) in tasks: whole groups of panels where there are many, panels times row ranges where
+// there are few.
+template <class Body>
+void ForPanelTasks(int64_t panels, int64_t rows, const Body& body) {
+  const int64_t wanted = CurrentPool().threads() == 1 ? 1 : CurrentPool().threads() * 8;
+  const int64_t groups = std::min(panels, std::max<int64_t>(wanted, 1));
+  const int64_t row_parts = rows <= kFewRows ? 1 : std::max<int64_t>(1, std::min(wanted / groups, rows / 24));
+  ParallelTasks(groups * row_parts, [&](int64_t task) {
+    const int64_t g = task / row_parts;
+    body(Range{panels * g / groups, panels * (g + 1) / groups}, RowRange(rows, task % row_parts, row_parts));
+  });
+}
+
+// Copies (or transposes) 64 columns x `k` of B into a panel. B[k][n] is at b[k * row + n], or at b[n * row + k] where it is
+// transposed.
+struct SourceB {
+  const float* data;
+  int64_t row;
+  bool transposed;
+
+  void Pack(const kernels::Table& table, Range k, int64_t n, int64_t columns, float* panel) const {
+    if (columns < kPanelColumns) std::memset(panel, 0, k.size() * kPanelColumns * sizeof(float));
+    if (transposed) {
+      table.transpose({data + n * row + k.begin, row, panel, kPanelColumns, columns, k.size()});
+    } else {
+      for (int64_t i = 0; i < k.size(); i++)
+        std::memcpy(panel + i * kPanelColumns, data + (k.begin + i) * row + n, columns * sizeof(float));
+    }
+  }
+};
+
+// c[rows][columns] = a[rows][k] b, packing b as it goes.
+void MultiplyUnpacked(const float* a, const SourceB& b, float* c, int64_t rows, int64_t columns, int64_t k_size) {
+  const kernels::Table& table = TableFor(Element::kF32);
+  // Where x is large, it passes in slices of k that stay in cache while every panel reads them.
+  const int64_t slice =
+      std::max(kSlab, kResident / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(rows, 1) / kSlab * kSlab);
+  if (k_size == 0) std::memset(c, 0, rows * columns * sizeof(float));
+  for (int64_t first = 0; first < k_size; first += slice) {
+    const int64_t last = std::min(k_size, first + slice);
+    ForPanelTasks(Panels(columns), rows, [&](Range panels, Range m) {
+      float* packed = ThreadScratch(0, kSlab * kPanelColumns);
+      for (int64_t p = panels.begin; p < panels.end; p++) {
+        const int64_t n = p * kPanelColumns, width = std::min(kPanelColumns, columns - n);
+        for (int64_t k = first; k < last; k += kSlab) {
+          const Range part{k, std::min(last, k + kSlab)};
+          b.Pack(table, part, n, width, packed);
+          RunPanel(table,
+                   {a + m.begin * k_size + k, k_size, 1, packed, c + m.begin * columns + n, columns, m.size(),
+                    part.size(), k == 0 ? ProductArgs::kZero : ProductArgs::kAdd},
+                   width);
+        }
+      }
+    });
+  }
+}
+
+}  // namespace
+
+at::Tensor PackPanels(const at::Tensor& weight) {
+  const int64_t out = weight.size(0), in = weight.size(1), panels = Panels(out);
+  const at::Tensor source = weight.contiguous();
+  at::Tensor packed = at::empty({panels, in, kPanelColumns}, weight.options());
+  const kernels::Table& table = TableFor(ElementOf(weight));
+  ParallelRows(panels, in * 30, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; p++) {
+      const int64_t columns = std::min(kPanelColumns, out - p * kPanelColumns);
+      char* to = At(packed, p * in * kPanelColumns);
+      if (columns < kPanelColumns) std::memset(to, 0, in * kPanelColumns * weight.element_size());
+      table.transpose({At(source, p * kPanelColumns * in), in, to, kPanelColumns, columns, in});
+    }
+  });
+  return packed;
+}
+
+void MultiplyPacked(const at::Tensor& x, const at::Tensor& panels, const at::Tensor& y) {
+  const int64_t rows = x.size(0), k = x.size(1), out = y.size(1), panel_size = k * kPanelColumns;
+  const kernels::Table& table = TableFor(ElementOf(panels));
+  const float* a = x.const_data_ptr<float>();
+  float* c = y.data_ptr<float>();
+  ForPanelTasks(panels.size(0), rows, [&](Range range, Range m) {
+    for (int64_t p = range.begin; p < range.end; p++) {
+      const int64_t n = p * kPanelColumns;
+      RunPanel(table,
+               {a + m.begin * k, k, 1, At(panels, p * panel_size), c + m.begin * out + n, out, m.size(), k,
+                ProductArgs::kZero},
+               std::min(kPanelColumns, out - n));
+    }
+  });
+}
+
+void MultiplyTransposed(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
+  MultiplyUnpacked(x.const_data_ptr<float>(), {weight.const_data_ptr<float>(), weight.size(1), true},
+                   y.data_ptr<float>(), x.size(0), weight.size(0), weight.size(1));
+}
+
+void Multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
+  MultiplyUnpacked(x.const_data_ptr<float>(), {weight.const_data_ptr<float>(), weight.size(1), false},
+                   y.data_ptr<float>(), x.size(0), weight.size(1), weight.size(0));
+}
+
+void AccumulateOuter(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& g) {
+  const int64_t rows = x.size(0), in = x.size(1), out = dy.size(1), panels = Panels(in);
+  if (rows == 0) return;
+  const kernels::Table& table = TableFor(Element::kF32);
+  const SourceB source{x.const_data_ptr<float>(), in, false};
+  float* packed = ThreadScratch(1, panels * rows * kPanelColumns);
+  ParallelTasks(std::min(panels, ComputePool::kMaxTasks), [&](int64_t p) {
+    for (; p < panels; p += ComputePool::kMaxTasks)
+      source.Pack(table, {0, rows}, p * kPanelColumns, std::min(kPanelColumns, in - p * kPanelColumns),
+                  packed + p * rows * kPanelColumns);
+  });
+  const float* dy_data = dy.const_data_ptr<float>();
+  float* c = g.data_ptr<float>();
+  const int64_t tasks = std::min<int64_t>((out + kRowTask - 1) / kRowTask, ComputePool::kMaxTasks);
+  ParallelTasks(tasks, [&](int64_t task) {
+    const Range range = RowRange(out, task, tasks);
+    for (int64_t begin = range.begin; begin < range.end; begin += kRowTask) {
+      const int64_t count = std::min(kRowTask, range.end - begin);
+      float* a = ThreadScratch(0, count * rows);
+      table.transpose({dy_data + begin, out, a, rows, rows, count});
+      for (int64_t p = 0; p < panels; p++)
+        RunPanel(table,
+                 {a, rows, 1, packed + p * rows * kPanelColumns, c + begin * in + p * kPanelColumns, in, count, rows,
+                  ProductArgs::kChain},
+                 std::min(kPanelColumns, in - p * kPanelColumns));
+    }
+  });
+}
+
+}  // namespace volery::nn

@@ -1,0 +1,122 @@
+#include "volery/nn/linear.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+namespace volery::nn {
+namespace {
+
+at::Tensor Random(at::IntArrayRef shape, uint64_t seed, at::ScalarType dtype = at::kFloat) {
+  return at::randn(shape, at::detail::createCPUGenerator(seed), at::dtype(at::kDouble)).to(dtype);
+}
+double Difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+// Sets the threads of this thread until it goes out of scope.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(at::get_num_threads()) { at::set_num_threads(count); }
+  ~Threads() { at::set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+struct Model {
+  int64_t in, out;
+  NamedTensors tensors;
+  std::unique_ptr<LinearFactory> factory = MakeLinearFactory();
+  LinearSpec spec;
+
+  Model(int64_t in, int64_t out, at::ScalarType dtype = at::kFloat)
+      : in(in), out(out), tensors{{"w", Random({out, in}, 1, dtype)}, {"b", Random({out}, 2, dtype)}}, spec{"w", "b", in, out} {}
+  at::Tensor Exact(const at::Tensor& x) const {
+    return at::linear(x.to(at::kDouble), tensors.at("w").to(at::kDouble), tensors.at("b").to(at::kDouble));
+  }
+};
+
+TEST(Linear, TrainingAndSamplingHaveTheBitsOfOneProduct) {
+  for (auto [rows, in, out] : std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 37, 70}, {40, 700, 130}, {300, 129, 64}, {7, 600, 3}}) {
+    Model m(in, out);
+    const at::Tensor x = Random({rows, in}, 3);
+    const at::Tensor packed = m.factory->Pack({m.spec}, m.tensors)->Forward(x);
+    EXPECT_LE(Difference(packed, m.Exact(x)), 3e-6 * static_cast<double>(in)) << rows << " " << in << " " << out;
+    for (int threads : {1, 2, 3}) {
+      const Threads scope(threads);
+      EXPECT_TRUE(at::equal(m.factory->Make(m.spec, m.tensors)->Forward(x), packed)) << threads << " threads";
+      EXPECT_TRUE(at::equal(m.factory->Pack({m.spec}, m.tensors)->Forward(x), packed)) << threads << " threads";
+    }
+  }
+}
+
+TEST(Linear, ARowDependsOnItselfOnly) {
+  Model m(96, 200);
+  const at::Tensor x = Random({256, 96}, 4);
+  const auto packed = m.factory->Pack({m.spec}, m.tensors);
+  const at::Tensor all = packed->Forward(x);
+  for (int64_t rows : {1, 2, 5, 6, 7, 12, 13, 24, 48, 49, 100, 255})
+    for (int64_t first : {int64_t{0}, 256 - rows})
+      EXPECT_TRUE(at::equal(packed->Forward(x.narrow(0, first, rows)), all.narrow(0, first, rows))) << rows << " from " << first;
+}
+
+TEST(Linear, WidensBFloat16WeightsExactly) {
+  Model m(300, 90, at::kBFloat16);
+  const at::Tensor x = Random({9, 300}, 5, at::kBFloat16);
+  const at::Tensor y = m.factory->Pack({m.spec}, m.tensors)->Forward(x);
+  EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+  Model wide(300, 90);
+  for (auto& [name, tensor] : wide.tensors) tensor = m.tensors.at(name).to(at::kFloat);
+  EXPECT_TRUE(at::equal(y, wide.factory->Pack({wide.spec}, wide.tensors)->Forward(x.to(at::kFloat)).to(at::kBFloat16)));
+}
+
+struct Gradients {
+  at::Tensor x, w, b;
+};
+
+Gradients RunBackward(Model& m, const at::Tensor& x, const at::Tensor& dy, at::ScalarType dtype = at::kFloat) {
+  at::Tensor input = x.to(dtype).detach().requires_grad_();
+  NamedTensors parameters;
+  for (const auto& [name, tensor] : m.tensors) parameters[name] = tensor.to(dtype).detach().requires_grad_();
+  m.factory->Make(m.spec, parameters)->Forward(input).backward(dy.to(dtype));
+  return {input.grad(), parameters.at("w").grad(), parameters.at("b").grad()};
+}
+
+TEST(Linear, GradientsAreThoseOfFloat64) {
+  for (auto [rows, in, out] : std::vector<std::array<int64_t, 3>>{{1, 5, 3}, {33, 70, 100}, {200, 600, 65}, {64, 64, 1100}}) {
+    Model m(in, out);
+    const at::Tensor x = Random({rows, in}, 6), dy = Random({rows, out}, 7);
+    const Gradients got = RunBackward(m, x, dy), exact = RunBackward(m, x, dy, at::kDouble);
+    EXPECT_LE(Difference(got.x, exact.x), 3e-6 * static_cast<double>(out));
+    EXPECT_LE(Difference(got.w, exact.w), 3e-6 * static_cast<double>(rows));
+    EXPECT_LE(Difference(got.b, exact.b), 3e-6 * static_cast<double>(rows));
+    const Threads one(1);
+    EXPECT_TRUE(at::equal(RunBackward(m, x, dy).x, got.x));
+    EXPECT_TRUE(at::equal(RunBackward(m, x, dy).w, got.w));
+  }
+}
+
+TEST(Linear, WeightGradientsDontDependOnTheCutsOfABatch) {
+  Model m(50, 70);
+  const at::Tensor x = Random({90, 50}, 8), dy = Random({90, 70}, 9);
+  const auto run = [&](std::vector<int64_t> cuts) {
+    at::Tensor w = m.tensors.at("w").clone().requires_grad_();
+    w.mutable_grad() = at::zeros_like(w);
+    const NamedTensors parameters = {{"w", w}};
+    const auto linear = m.factory->Make({"w", "", 50, 70}, parameters);
+    int64_t begin = 0;
+    for (int64_t end : cuts) {
+      linear->Forward(x.narrow(0, begin, end - begin)).backward(dy.narrow(0, begin, end - begin));
+      begin = end;
+    }
+    return w.grad();
+  };
+  const at::Tensor whole = run({90});
+  EXPECT_LE(Difference(whole, at::mm(dy.t().to(at::kDouble), x.to(at::kDouble))), 1e-4);
+  EXPECT_TRUE(at::equal(run({1, 40, 90}), whole));
+  EXPECT_TRUE(at::equal(run({89, 90}), whole));
+}
+
+}  // namespace
+}  // namespace volery::nn
