@@ -6,22 +6,17 @@
 #include <algorithm>
 #include <numeric>
 
+#include "volery/nn/softmax.h"
+
 namespace volery::training {
 namespace {
 
-// Targets of one slice of rows, with tensors that index its logits.
-struct SliceTargets {
+// Targets of one slice of rows.
+struct Slice {
   int64_t first_row = 0, rows = 0;
-  std::span<const int32_t> targets;  // indices into MicroBatch::targets
-  at::Tensor row, token;             // [targets] int64
-  at::Tensor temperature;            // [rows, 1]; undefined: all 1
-};
-
-struct Distribution {
-  at::Tensor scores;         // [rows, vocabulary]: logits / T
-  at::Tensor probs;          // [rows, vocabulary]
-  at::Tensor log_partition;  // [rows] float64
-  at::Tensor entropy;        // [rows] float64
+  std::span<const int32_t> targets;    // indices into MicroBatch::targets
+  std::vector<int64_t> row, token;     // of each target, the row within the slice
+  std::span<const float> temperature;  // of each row; empty: all 1
 };
 
 std::vector<int32_t> TargetsByRow(const data::MicroBatch& batch) {
@@ -33,91 +28,63 @@ std::vector<int32_t> TargetsByRow(const data::MicroBatch& batch) {
   return order;
 }
 
+Slice MakeSlice(const data::MicroBatch& batch, std::span<const int32_t> targets, int64_t first_row, int64_t rows) {
+  Slice slice{first_row, rows, targets, {}, {}, {}};
+  for (int32_t index : targets) {
+    const data::PackedTarget& target = batch.targets[static_cast<size_t>(index)];
+    slice.row.push_back(target.row - first_row);
+    slice.token.push_back(target.token);
+  }
+  const auto temperature = std::span(batch.temperatures)
+                               .subspan(static_cast<size_t>(first_row), static_cast<size_t>(rows));
+  if (std::any_of(temperature.begin(), temperature.end(), [](float t) { return t != 1; })) slice.temperature = temperature;
+  return slice;
+}
+
+double TemperatureOf(const Slice& slice, int64_t row) {
+  return slice.temperature.empty() ? 1 : static_cast<double>(slice.temperature[static_cast<size_t>(row)]);
+}
+
 at::Tensor LongTensor(const std::vector<int64_t>& values, const at::Tensor& like) {
   return at::tensor(values, at::kLong).to(like.device());
 }
 
-SliceTargets MakeSlice(const data::MicroBatch& batch, std::span<const int32_t> targets, int64_t first_row,
-                       int64_t rows, const at::Tensor& hidden) {
-  SliceTargets slice{first_row, rows, targets, {}, {}, {}};
-  std::vector<int64_t> row, token;
-  for (int32_t index : targets) {
-    const data::PackedTarget& target = batch.targets[static_cast<size_t>(index)];
-    row.push_back(target.row - first_row);
-    token.push_back(target.token);
-  }
-  slice.row = LongTensor(row, hidden);
-  slice.token = LongTensor(token, hidden);
-  const auto begin = batch.temperatures.begin() + first_row;
-  if (std::any_of(begin, begin + rows, [](float t) { return t != 1; })) {
-    const std::vector<double> values(begin, begin + rows);
-    const auto dtype = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    slice.temperature = at::tensor(values, at::kDouble).to(hidden.device(), dtype).unsqueeze(1);
-  }
-  return slice;
-}
-
-// Sums run in float64: in float32 a peaked row loses the mass of its tail, which shifts every log-prob by about 1e-5.
-Distribution Normalise(const at::Tensor& logits, int64_t vocabulary, const SliceTargets& slice) {
-  Distribution out;
-  out.scores = logits.detach().narrow(1, 0, vocabulary);
-  if (out.scores.scalar_type() != at::kDouble) out.scores = out.scores.to(at::kFloat);
-  if (slice.temperature.defined()) out.scores = out.scores / slice.temperature;
-  const at::Tensor highest = out.scores.amax(1, /*keepdim=*/true);
-  out.probs = (out.scores - highest).exp_();
-  const at::Tensor sum = out.probs.sum({1}, /*keepdim=*/true, at::kDouble);
-  out.log_partition = (highest.to(at::kDouble) + sum.log()).squeeze(1);
-  out.probs.div_(sum.to(out.probs.scalar_type()));
-  out.entropy = out.log_partition - (out.probs * out.scores).sum({1}, /*keepdim=*/false, at::kDouble);
-  return out;
-}
-
-std::vector<double> ToDoubles(const at::Tensor& tensor) {
-  const at::Tensor host = tensor.to(at::kCPU, at::kDouble).contiguous();
-  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
-}
-
 // l and H of the slice's targets, in its order.
-void Read(const Distribution& distribution, const SliceTargets& slice, std::vector<double>& logprob,
-          std::vector<double>& entropy) {
-  const at::Tensor scores = distribution.scores.index({slice.row, slice.token}).to(at::kDouble);
-  logprob = ToDoubles(scores - distribution.log_partition.index_select(0, slice.row));
-  entropy = ToDoubles(distribution.entropy.index_select(0, slice.row));
+void Read(const at::Tensor& logits, const std::vector<nn::RowSoftmax>& rows, const Slice& slice,
+          std::vector<double>& logprob, std::vector<double>& entropy) {
+  const at::Tensor at_targets = logits.detach()
+                                    .index({LongTensor(slice.row, logits), LongTensor(slice.token, logits)})
+                                    .to(at::kCPU, at::kDouble)
+                                    .contiguous();
+  const double* x = at_targets.const_data_ptr<double>();
+  logprob.resize(slice.targets.size());
+  entropy.resize(slice.targets.size());
+  for (size_t i = 0; i < logprob.size(); ++i) {
+    const nn::RowSoftmax& row = rows[static_cast<size_t>(slice.row[i])];
+    logprob[i] = x[i] / TemperatureOf(slice, slice.row[i]) - row.log_partition;
+    entropy[i] = row.entropy;
+  }
 }
 
-// dL/dlogits of the first `vocabulary` columns, from the gradients of the slice's targets. Consumes the
-// distribution.
-at::Tensor LogitGradient(Distribution distribution, const SliceTargets& slice,
-                         std::span<const double> gradient_logprob, std::span<const double> gradient_entropy) {
-  const auto options = distribution.probs.options();
-  auto to_tensor = [&](std::span<const double> values) {
-    return at::tensor(std::vector<double>(values.begin(), values.end()), at::kDouble)
-        .to(options.device(), distribution.probs.scalar_type());
-  };
-  const at::Tensor by_target = to_tensor(gradient_logprob);
-  at::Tensor row_sum = at::zeros({slice.rows}, options).index_add_(0, slice.row, by_target);
-  at::Tensor out;
-  if (std::any_of(gradient_entropy.begin(), gradient_entropy.end(), [](double g) { return g != 0; })) {
-    const at::Tensor row_entropy =
-        at::zeros({slice.rows}, options).index_add_(0, slice.row, to_tensor(gradient_entropy));
-    // log p + H of each column
-    const at::Tensor shift =
-        (distribution.entropy - distribution.log_partition).to(distribution.probs.scalar_type());
-    out = (distribution.scores + shift.unsqueeze(1))
-              .mul_(row_entropy.unsqueeze(1))
-              .add_(row_sum.unsqueeze(1));
-    out.mul_(distribution.probs).neg_();
-  } else {
-    out = distribution.probs.mul_(row_sum.neg().unsqueeze(1));
+// Turns the slice's logits into dL/dlogits, from the gradients of the slice's targets.
+void ToGradient(at::Tensor& logits, int64_t vocabulary, const std::vector<nn::RowSoftmax>& rows, const Slice& slice,
+                std::span<const double> gradient_logprob, std::span<const double> gradient_entropy) {
+  std::vector<nn::RowGradient> sums(rows.size());
+  std::vector<double> own(slice.targets.size());
+  for (size_t i = 0; i < own.size(); ++i) {
+    nn::RowGradient& sum = sums[static_cast<size_t>(slice.row[i])];
+    sum.log_prob += gradient_logprob[i];
+    sum.entropy += gradient_entropy[i];
+    own[i] = gradient_logprob[i] / TemperatureOf(slice, slice.row[i]);
   }
-  out.index_put_({slice.row, slice.token}, by_target, /*accumulate=*/true);
-  if (slice.temperature.defined()) out.div_(slice.temperature);
-  return out;
+  nn::SoftmaxGradientInPlace(logits, vocabulary, slice.temperature, rows, sums);
+  logits.index_put_({LongTensor(slice.row, logits), LongTensor(slice.token, logits)},
+                    at::tensor(own, at::kDouble).to(logits.device(), logits.scalar_type()), /*accumulate=*/true);
 }
 
 // Visits consecutive slices of at most `slice_rows` rows.
 template <class Visit>
-void ForEachSlice(const at::Tensor& hidden, const data::MicroBatch& batch, int64_t slice_rows, Visit visit) {
+void ForEachSlice(const data::MicroBatch& batch, int64_t slice_rows, Visit visit) {
   const std::vector<int32_t> order = TargetsByRow(batch);
   const auto rows = static_cast<int64_t>(batch.rows.size());
   size_t begin = 0;
@@ -125,7 +92,7 @@ void ForEachSlice(const at::Tensor& hidden, const data::MicroBatch& batch, int64
     const int64_t count = std::min(slice_rows, rows - first);
     size_t end = begin;
     while (end < order.size() && batch.targets[static_cast<size_t>(order[end])].row < first + count) ++end;
-    visit(MakeSlice(batch, std::span(order).subspan(begin, end - begin), first, count, hidden));
+    visit(MakeSlice(batch, std::span(order).subspan(begin, end - begin), first, count));
     begin = end;
   }
 }
@@ -145,9 +112,9 @@ void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std
   logprob.assign(batch.targets.size(), 0);
   entropy.assign(batch.targets.size(), 0);
   std::vector<double> l, h;
-  ForEachSlice(hidden, batch, SliceRows(), [&](const SliceTargets& slice) {
+  ForEachSlice(batch, SliceRows(), [&](const Slice& slice) {
     const at::Tensor logits = model_.Logits(hidden.narrow(0, slice.first_row, slice.rows));
-    Read(Normalise(logits, options_.vocabulary, slice), slice, l, h);
+    Read(logits, nn::SoftmaxRows(logits, options_.vocabulary, slice.temperature), slice, l, h);
     for (size_t i = 0; i < slice.targets.size(); ++i) {
       logprob[static_cast<size_t>(slice.targets[i])] = l[i];
       entropy[static_cast<size_t>(slice.targets[i])] = h[i];
@@ -159,21 +126,20 @@ at::Tensor Head::Backward(const at::Tensor& hidden, const data::MicroBatch& batc
                           const TargetGradient& gradient) const {
   at::Tensor hidden_gradient = at::empty_like(hidden);
   std::vector<double> l, h, gradient_l, gradient_h;
-  ForEachSlice(hidden, batch, SliceRows(), [&](const SliceTargets& slice) {
+  ForEachSlice(batch, SliceRows(), [&](const Slice& slice) {
     at::Tensor input = hidden.narrow(0, slice.first_row, slice.rows).detach().requires_grad_();
     const at::Tensor logits = model_.Logits(input);
-    at::Tensor logit_gradient;
+    at::Tensor gradient_of_logits = logits.detach();  // the same memory: the products' backward doesn't need the logits
     {
       const at::NoGradGuard no_grad;
-      Distribution distribution = Normalise(logits, options_.vocabulary, slice);
-      Read(distribution, slice, l, h);
+      const std::vector<nn::RowSoftmax> rows = nn::SoftmaxRows(logits, options_.vocabulary, slice.temperature);
+      Read(logits, rows, slice, l, h);
       gradient_l.assign(l.size(), 0);
       gradient_h.assign(l.size(), 0);
       gradient(slice.targets, l, h, gradient_l, gradient_h);
-      logit_gradient =
-          LogitGradient(std::move(distribution), slice, gradient_l, gradient_h).to(logits.scalar_type());
+      ToGradient(gradient_of_logits, options_.vocabulary, rows, slice, gradient_l, gradient_h);
     }
-    torch::autograd::backward({logits.narrow(1, 0, options_.vocabulary)}, {logit_gradient});
+    torch::autograd::backward({logits}, {gradient_of_logits});
     const at::NoGradGuard no_grad;
     hidden_gradient.narrow(0, slice.first_row, slice.rows).copy_(input.grad());
   });

@@ -6,6 +6,8 @@
 #include <memory>
 #include <new>
 
+#include "volery/nn/pool.h"
+
 namespace volery::nn {
 namespace {
 
@@ -39,6 +41,11 @@ float* ThreadScratch(int use, int64_t count) {
     buffer.count = rounded;
   }
   return buffer.data.get();
+}
+
+void RunRows(int64_t rows, void (*body)(void*, int64_t, int64_t), void* context) {
+  constexpr int64_t kAlways = 1'000'000'000;
+  ParallelRows(rows, kAlways, [&](int64_t begin, int64_t end) { body(context, begin, end); });
 }
 
 }  // namespace volery::nn

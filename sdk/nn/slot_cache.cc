@@ -37,7 +37,7 @@ class KernelCache final : public SlotCache {
     const int64_t tasks = static_cast<int64_t>(all.size()) * shape_.kv_heads, group = heads / shape_.kv_heads;
     int64_t positions = 0;
     for (const Row& row : all) positions += row.position + 1;
-    ParallelRows(tasks, 2 * dim, [&](int64_t begin, int64_t end) {
+    ParallelRows(tasks, 10 * dim, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t++) {
         const Row& row = all[t / shape_.kv_heads];
         const int64_t head = t % shape_.kv_heads, at = t / shape_.kv_heads * stride + (heads + head) * dim;

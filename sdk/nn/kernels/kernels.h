@@ -69,6 +69,19 @@ struct ProductArgs {
   enum { kZero, kAdd, kChain } start;  // the sum; c plus its blocks in order; one chain over all of k begun at c
 };
 
+// One row of `count` logits x, z = x / temperature.
+struct SoftmaxSums {
+  float largest;       // of z; NaN anywhere gives NaN sums
+  double sum, slope;   // of e, and of e (z - largest); e = exp(z - largest)
+};
+// x[i] = scale p (c0 + c1 log p), log p = z - log_partition, p its exponential.
+struct SoftmaxGradientArgs {
+  void* x;
+  long count;
+  float temperature, c0, c1, scale;
+  double log_partition;
+};
+
 // to[j * to_row + i] = from[i * from_row + j], i < rows, j < columns.
 struct TransposeArgs {
   const void* from;
@@ -94,6 +107,8 @@ struct Table {
   // Stores one position's key and value of one head.
   void (*append)(const void* k, const void* v, void* keys, void* values, long position, long head_dim);
   void (*attend)(const AttendArgs& args);
+  SoftmaxSums (*softmax_sums)(const void* x, long count, float temperature);
+  void (*softmax_gradient)(const SoftmaxGradientArgs& args);
   void (*product)(const ProductArgs& args);
   void (*transpose)(const TransposeArgs& args);
 };

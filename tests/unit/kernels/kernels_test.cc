@@ -204,6 +204,13 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   table.silu_gate_backward({x.Get(element), up.Get(element), dy.Get(element), dgate.Get(element), dup.Get(element), rows * heads * width});
   out.push_back(dgate);
   out.push_back(dup);
+  for (long count : {1L, 15L, rows * heads * width}) {
+    const kernels::SoftmaxSums sums = table.softmax_sums(x.Get(element), count, 0.7f);
+    out.push_back(Data({sums.largest, static_cast<float>(sums.sum), static_cast<float>(sums.slope)}));
+    Data gradient = x;
+    table.softmax_gradient({gradient.Get(element), count, 0.7f, -0.4f, 0.2f, 1 / 0.7f, 3.3});
+    out.push_back(gradient);
+  }
   const std::vector<float> cos = Numbers(rows * width, 13), sin = Numbers(rows * width, 14);
   for (bool inverse : {false, true}) {
     table.rotate({x.Get(element), y.Get(element), heads * width, heads * width, rows, width / 2 * 2}, 1, cos.data(), sin.data(), inverse);

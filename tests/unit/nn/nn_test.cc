@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstdio>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 
 #include "volery/nn/activation.h"
 #include "volery/nn/embedding.h"
@@ -14,6 +16,7 @@
 #include "volery/nn/rotary.h"
 #include "volery/nn/segment_attention.h"
 #include "volery/nn/slot_cache.h"
+#include "volery/nn/softmax.h"
 
 namespace volery::nn {
 namespace {
@@ -123,6 +126,46 @@ TEST(SiluGate, EqualsItsFormulaWithGradients) {
   for (int i : {0, 1}) EXPECT_LE(Difference(float_gradients[i], gradients[i]), 1e-5);
   EXPECT_LE(Difference(SiluGate(g.detach().to(at::kFloat), u.detach().to(at::kFloat)), at::silu(g) * u),
             1e-6);
+}
+
+TEST(SoftmaxRows, GivesTheGradientOfLogProbsAndEntropyAsAutogradDoes) {
+  const std::vector<float> temperature = {1, 0.7f, 2, 1, 1};
+  const std::vector<int64_t> target = {3, 0, 2000, 41, 7};
+  const int64_t columns = 2001;
+  for (bool warm : {false, true})
+    for (at::ScalarType dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
+      const at::Tensor logits = (Random({5, columns + 3}, at::kDouble, 1) * 4).to(dtype);
+      const std::span<const float> t = warm ? std::span<const float>(temperature) : std::span<const float>();
+      at::Tensor x = logits.to(at::kDouble).requires_grad_();
+      at::Tensor z = x.narrow(1, 0, columns);
+      if (warm) z = z / at::tensor(temperature).to(at::kDouble).unsqueeze(1);
+      const at::Tensor l = at::log_softmax(z, 1), entropy = -(l.exp() * l).sum(1);
+      const at::Tensor own = l.gather(1, at::tensor(target).unsqueeze(1)).squeeze(1);
+      const at::Tensor dl = Random({5}, at::kDouble, 2), dh = Random({5}, at::kDouble, 3);
+      (own * dl + entropy * dh).sum().backward();
+
+      const auto rows = SoftmaxRows(logits, columns, t);
+      at::Tensor gradient = logits.clone();
+      std::vector<RowGradient> sums;
+      for (int64_t i = 0; i < 5; i++) {
+        EXPECT_NEAR(rows[i].log_partition, z[i].logsumexp(0).item<double>(), 1e-6);
+        EXPECT_NEAR(rows[i].entropy, entropy[i].item<double>(), 2e-6);
+        sums.push_back({dl[i].item<double>(), dh[i].item<double>()});
+      }
+      SoftmaxGradientInPlace(gradient, columns, t, rows, sums);
+      for (int64_t i = 0; i < 5; i++) gradient[i][target[i]] += dl[i].item<double>() / (warm ? temperature[i] : 1);
+      const double bound = dtype == at::kDouble ? 1e-14 : dtype == at::kFloat ? 1e-6 : 2e-2;
+      EXPECT_LE(Difference(gradient, x.grad()), bound) << dtype;
+      EXPECT_EQ(gradient.narrow(1, columns, 3).abs().max().item<double>(), 0);
+    }
+}
+
+TEST(SoftmaxRows, KeepsNotANumber) {
+  at::Tensor logits = at::zeros({2, 40});
+  logits[1][33] = std::numeric_limits<float>::quiet_NaN();
+  const auto rows = SoftmaxRows(logits, 40, {});
+  EXPECT_NEAR(rows[0].log_partition, std::log(40.0), 1e-6);
+  EXPECT_TRUE(std::isnan(rows[1].log_partition));
 }
 
 TEST(Rotary, EqualsComplexMultiplication) {
