@@ -103,7 +103,7 @@ Head::Head(native::Model& model, const HeadOptions& options) : model_(model), op
 
 int64_t Head::SliceRows() const {
   if (options_.slice_rows > 0) return options_.slice_rows;
-  return std::clamp<int64_t>((int64_t{8} << 20) / model_.info().vocabulary, 16, 4096);
+  return std::clamp<int64_t>((int64_t{15} << 19) / model_.info().vocabulary, 16, 4096);
 }
 
 void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std::vector<double>& logprob,
