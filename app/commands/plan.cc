@@ -28,11 +28,10 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   question.vocabulary_rows = source.info.vocabulary;
   question.layers = source.info.layers;
   question.width = source.info.width;
-  question.tied = source.info.tied;
   question.reference = recipe.algorithm.kl > 0;
   question.master_bytes = trainer.dtype == c10::ScalarType::Double ? 8 : 4;
   question.sampler_bytes = engine.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
-  question.versions = std::max<int64_t>(1, recipe.max_staleness);
+  question.prepared = recipe.max_staleness == 0 ? 1 : 2;
   question.slots = engine.max_slots;
   question.slot_tokens = std::min(source.info.context, recipe.rollout.max_new_tokens + std::max<int64_t>(recipe.tasks.max_prompt_tokens, 128));
   question.state_bytes_per_slot = state.bytes_per_slot;

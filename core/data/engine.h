@@ -62,7 +62,7 @@ using PreparedVersionPtr = std::shared_ptr<const PreparedVersion>;
 class Engine {
  public:
   virtual ~Engine() = default;
-  // Packs a version, off the sampler's thread. Thread-safe.
+  // Packs a version, off the sampler's thread; reads its tensors before it returns and never afterwards. Thread-safe.
   virtual StatusOr<PreparedVersionPtr> Prepare(WeightVersionPtr version) = 0;
   // Queues a request; admitted in the order of Submit as slots become free. Errors: prompt empty or longer than the
   // context allows, token ids outside the vocabulary, a request that can never fit the slot budget.
@@ -77,6 +77,7 @@ class Engine {
   virtual Status Keep(SequenceId id) = 0;
   virtual void Release(SequenceId id) = 0;
   // Takes new weights before the next decode step (between two steps); `on_update` as in DESIGN section 2.
+  // Null: lets go of the weights, as before the first Update.
   virtual Status Update(PreparedVersionPtr version, OnUpdate on_update) = 0;
   virtual VersionId version() const = 0;
   // Admits, prefills and decodes one token for every live sequence. Returns what finished, in the order of (group, sample).

@@ -47,6 +47,7 @@ class RolloutSource {
 class WeightSink {
  public:
   virtual ~WeightSink() = default;
+  // Reads the version's tensors before it returns and never afterwards: they may be the trainer's own.
   virtual Status Publish(WeightVersionPtr version) = 0;
 };
 
@@ -71,7 +72,7 @@ class Trainer {
   // Supervised step on sequences with a loss mask (warm-up); does not change version(). Returns the mean token loss.
   virtual StatusOr<double> SupervisedStep(const std::vector<Rollout>& examples) = 0;
   virtual VersionId version() const = 0;
-  // A snapshot that the optimiser never writes to again.
+  // The weights as they are now. Valid until the next step: it may be the memory that the optimiser writes.
   virtual StatusOr<WeightVersionPtr> Snapshot() = 0;
   // Optimiser state, step counters and master weights, in files inside `folder`; Load checks names and shapes.
   virtual Status SaveState(const std::string& folder) = 0;

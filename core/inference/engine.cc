@@ -71,9 +71,6 @@ StatusOr<data::PreparedVersionPtr> SlotEngine::Prepare(data::WeightVersionPtr ve
   return tensor::Guard(
       Cat("model family ", model_->info().family, ": preparing version ", version->id()), [&] {
         c10::InferenceMode inference;
-        for (auto& [name, tensor] : named) {
-          if (tensor.is_floating_point()) tensor = tensor.to(options_.dtype);
-        }
         return data::PreparedVersionPtr(
             std::make_shared<const Prepared>(version->id(), model_->Prepare(named, version->id().value)));
       });
@@ -229,6 +226,10 @@ void SlotEngine::Drop(Sequence& sequence) {
 }
 
 Status SlotEngine::Update(data::PreparedVersionPtr version, data::OnUpdate on_update) {
+  if (version == nullptr) {
+    current_ = nullptr;
+    return OkStatus();
+  }
   auto prepared = std::dynamic_pointer_cast<const Prepared>(version);
   if (prepared == nullptr) return InvalidError("the version was not prepared by an engine of this kind");
   const bool reread = on_update == data::OnUpdate::kReread;

@@ -10,10 +10,8 @@ EngineSource::EngineSource(data::Engine& engine, EngineSourceOptions options, ba
   stop_handle_ = stop_.OnStop([this] { Wake(); });
   if (options_.watchdog != nullptr) {
     sampler_entry_ = options_.watchdog->Register("sampler", [this] { return SamplerActivity(); });
-    preparer_entry_ = options_.watchdog->Register("preparer", [this] { return PreparerActivity(); });
   }
   sampler_ = std::make_unique<RunThread>("sampler", stop_, [this] { return SamplerLoop(); });
-  preparer_ = std::make_unique<RunThread>("preparer", stop_, [this] { return PreparerLoop(); });
 }
 
 EngineSource::~EngineSource() {
@@ -23,7 +21,6 @@ EngineSource::~EngineSource() {
   }
   Wake();
   sampler_->Join();
-  preparer_->Join();
   stop_handle_.reset();
 }
 
@@ -47,10 +44,16 @@ Status EngineSource::Admit(std::vector<data::GroupSpec> groups) {
 }
 
 Status EngineSource::Publish(data::WeightVersionPtr version) {
+  if (options_.release_before_packing) {
+    std::unique_lock lock(mutex_);
+    release_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return stop_.stopped() || closing_ || !release_; });
+  }
   if (stop_.stopped()) return stop_.reason();
+  VOLERY_ASSIGN_OR_RETURN(data::PreparedVersionPtr prepared, engine_.Prepare(std::move(version)));
   std::lock_guard lock(mutex_);
-  ++published_;
-  to_prepare_ = std::move(version);
+  prepared_ = Prepared{++published_, std::move(prepared)};
   changed_.notify_all();
   return OkStatus();
 }
@@ -115,11 +118,6 @@ std::string EngineSource::SamplerActivity() const {
   return "";
 }
 
-std::string EngineSource::PreparerActivity() const {
-  std::lock_guard lock(mutex_);
-  return preparing_ ? "packs a version" : "waits for a version";
-}
-
 // Never with mutex_: the watchdog asks for activities under its own lock.
 void EngineSource::Moved(const std::shared_ptr<base::Watchdog::Entry>& entry) {
   if (entry) entry->Moved();
@@ -133,29 +131,8 @@ void EngineSource::Account(Mode next) {
   mode_since_ = now;
 }
 
-Status EngineSource::PreparerLoop() {
-  if (options_.on_thread_start) options_.on_thread_start(1);
-  for (;;) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return stop_.stopped() || closing_ || to_prepare_ != nullptr; });
-    if (stop_.stopped() || closing_) return OkStatus();
-    data::WeightVersionPtr version = std::move(to_prepare_);
-    to_prepare_ = nullptr;
-    const uint64_t number = published_;
-    preparing_ = true;
-    lock.unlock();
-    VOLERY_ASSIGN_OR_RETURN(data::PreparedVersionPtr prepared, engine_.Prepare(std::move(version)));
-    lock.lock();
-    preparing_ = false;
-    prepared_ = Prepared{number, std::move(prepared)};
-    changed_.notify_all();
-    lock.unlock();
-    Moved(preparer_entry_);
-  }
-}
-
 bool EngineSource::SamplerHasWork() const {
-  if (prepared_ || !engine_idle_) return true;
+  if (prepared_ || release_ || !engine_idle_) return true;
   return std::any_of(waiting_.begin(), waiting_.end(),
                      [&](const auto& entry) { return entry.second.needs <= active_; });
 }
@@ -171,18 +148,32 @@ void EngineSource::WaitForWork(std::unique_lock<std::mutex>& lock) {
 }
 
 Status EngineSource::SamplerLoop() {
-  if (options_.on_thread_start) options_.on_thread_start(0);
+  if (options_.on_thread_start) options_.on_thread_start();
   for (;;) {
     {
       std::unique_lock lock(mutex_);
       WaitForWork(lock);
       if (stop_.stopped() || closing_) return OkStatus();
     }
+    VOLERY_RETURN_IF_ERROR(ReleaseWeights());
     VOLERY_RETURN_IF_ERROR(TakeWeights());
     VOLERY_RETURN_IF_ERROR(SubmitWaiting());
     if (!engine_.idle()) VOLERY_RETURN_IF_ERROR(Decode());
     engine_idle_ = engine_.idle();
   }
+}
+
+Status EngineSource::ReleaseWeights() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!release_) return OkStatus();
+    if (!prepared_ && engine_idle_ && waiting_.empty()) prepared_ = Prepared{active_, nullptr};
+  }
+  VOLERY_RETURN_IF_ERROR(TakeWeights());
+  std::lock_guard lock(mutex_);
+  release_ = false;
+  changed_.notify_all();
+  return OkStatus();
 }
 
 Status EngineSource::TakeWeights() {

@@ -1,7 +1,7 @@
 #pragma once
 // The in-process side of both seams: an engine as RolloutSource and as WeightSink. It owns the sampler's
-// thread (the only one that touches the engine) and the preparer's (packs versions, so that the sampler never
-// waits for packing).
+// thread, the only one that touches the engine. A version is packed by whoever publishes it, straight from the tensors it
+// names, so that the sampler never waits for packing and no second copy of the weights stands between.
 //
 // A group is sampled with the newest version that was published before its admission, or a newer one. Groups
 // go to the engine in the order of their ids, a whole admission at once; so with nothing else in flight
@@ -33,9 +33,11 @@ struct EngineSourceOptions {
   // How many sequences may be with the engine at once: as many as it has slots. The rest waits here, in the
   // order of ids, so that a step's refills go before later steps' groups. 0: no limit.
   int64_t max_sequences = 0;
-  // Runs first on the sampler's (0) and the preparer's (1) thread, e.g. to fix how many cores they use. May
-  // be empty.
-  std::function<void(int thread)> on_thread_start;
+  // The engine lets go of its weights before the next version is packed, where it samples nothing: for staleness 0, where
+  // two packed versions would only cost memory.
+  bool release_before_packing = false;
+  // Runs first on the sampler's thread, e.g. to fix how many cores it uses. May be empty.
+  std::function<void()> on_thread_start;
   base::Clock* clock = &base::Clock::Real();
   base::Watchdog* watchdog = nullptr;  // optional; outlives the source
 };
@@ -45,11 +47,12 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
  public:
   // `engine` must outlive this. An engine's error stops the run through `stop`.
   EngineSource(data::Engine& engine, EngineSourceOptions options, base::StopToken stop);
-  ~EngineSource() override;  // ends both threads; groups in flight are given up
+  ~EngineSource() override;  // ends the thread; groups in flight are given up
 
   data::SourceSupplies supplies() const override { return {}; }
   Status Admit(std::vector<data::GroupSpec> groups) override;
   StatusOr<data::Group> Next(int64_t timeout_ms) override;
+  // Packs the version on the calling thread.
   Status Publish(data::WeightVersionPtr version) override;
   // "sampler/idle" (share of the time since the last call), "time/wait_for_weights" (seconds in which groups
   // waited for a version and nothing could be decoded), "tokens_per_s" (sampled), "sampler/tokens".
@@ -71,9 +74,9 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   enum class Mode { kIdle, kWaitingForWeights, kBusy };
 
   Status SamplerLoop();
-  Status PreparerLoop();
   bool SamplerHasWork() const;  // with mutex_
   void WaitForWork(std::unique_lock<std::mutex>& lock);
+  Status ReleaseWeights();
   Status TakeWeights();
   Status SubmitWaiting();
   std::optional<data::GroupSpec> NextSpec();
@@ -83,7 +86,6 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   Status FillCompletions(data::Group& group) const;
   void Account(Mode next);  // with mutex_
   std::string SamplerActivity() const;
-  std::string PreparerActivity() const;
   static void Moved(const std::shared_ptr<base::Watchdog::Entry>& entry);
   void Wake();
 
@@ -98,9 +100,8 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   std::deque<data::Group> finished_;
   uint64_t published_ = 0;  // publications so far
   uint64_t active_ = 0;     // the one that the engine samples with
-  data::WeightVersionPtr to_prepare_;
-  bool preparing_ = false;
   std::optional<Prepared> prepared_;
+  bool release_ = false;  // asked for; false again when it is done or can't be
   Mode mode_ = Mode::kIdle;
   double mode_since_ = 0, metrics_since_ = 0, idle_s_ = 0, weights_s_ = 0;
   int64_t tokens_ = 0, live_ = 0;
@@ -110,9 +111,9 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   int64_t decoded_before_ = 0;
   bool engine_idle_ = true;
 
-  std::shared_ptr<base::Watchdog::Entry> sampler_entry_, preparer_entry_;
+  std::shared_ptr<base::Watchdog::Entry> sampler_entry_;
   std::shared_ptr<void> stop_handle_;
-  std::unique_ptr<RunThread> sampler_, preparer_;
+  std::unique_ptr<RunThread> sampler_;
 };
 
 }  // namespace volery::orchestration

@@ -26,17 +26,15 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
     if (bytes > 0) items.push_back({label, bytes});
   };
   const int64_t master = q.parameters * q.master_bytes;
-  const int64_t rows = q.tied ? q.vocabulary_rows * q.width : 0;
-  const int64_t prepared = (q.parameters + rows) * q.sampler_bytes;
+  const int64_t prepared = q.parameters * q.sampler_bytes;
   add(Cat(q.trains ? "master weights (" : "weights as read (", ElementName(q.master_bytes), ")"), master);
   if (q.trains) {
     add(Cat("gradients (", ElementName(q.master_bytes), ")"), master);
     add("Adam's moments (2 a parameter)", 2 * master);
     add("frozen reference weights", q.reference ? master : 0);
-    add(Cat("weight versions on their way to the sampler (", q.versions, ")"), q.versions * master);
     add(Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), ActivationBytes(q));
   }
-  const int64_t copies = q.slots == 0 ? 0 : q.trains ? 2 : 1;  // in use, and being prepared
+  const int64_t copies = q.slots == 0 ? 0 : q.trains ? q.prepared : 1;
   add(Cat("prepared weights of the sampler (", copies, ", ", ElementName(q.sampler_bytes), ")"),
       copies * prepared);
   add(Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),

@@ -12,12 +12,11 @@ struct MemoryQuestion {
   int64_t parameters = 0;                        // elements of all weights
   int64_t vocabulary_rows = 0;                   // of the head
   int64_t layers = 0, width = 0, ffn_width = 0;  // ffn_width 0: 4 x width
-  bool tied = false;         // the head is the embedding, which sampling then holds twice: packed and as rows
   bool trains = true;        // false: generate, score
   bool reference = false;    // a frozen copy for the KL term
   int64_t master_bytes = 4;  // of an element of the trainer's weights
   int64_t sampler_bytes = 4;  // of an element of prepared weights
-  int64_t versions = 1;       // that may be alive besides the master: max_staleness bounds them, at least 1
+  int64_t prepared = 2;       // packed versions at once: in use and being packed
   int64_t slots = 0, slot_tokens = 0;  // decode state at its largest
   int64_t state_bytes_per_slot = 0, state_bytes_per_token = 0;
   int64_t batch_tokens = 0;  // of a micro-batch

@@ -114,6 +114,13 @@ void ParameterStore::SwapMasters(at::Tensor& other) {
   PublishMasters();
 }
 
+native::NamedTensors ParameterStore::Current() const {
+  const at::NoGradGuard no_grad;
+  native::NamedTensors out;
+  for (const ParameterRange& range : ranges_) out[range.name] = View(masters_, range).to(at::kCPU, at::kFloat);
+  return out;
+}
+
 native::NamedTensors ParameterStore::Copy(at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
   native::NamedTensors out;

@@ -45,6 +45,8 @@ class ParameterStore {
   void SwapMasters(at::Tensor& other);
   // The range's part of a flat tensor, in its shape; shares memory.
   static at::Tensor View(const at::Tensor& flat, const ParameterRange& range);
+  // The masters as they are, float32 on the CPU; shares their memory where they are that already.
+  native::NamedTensors Current() const;
   // A deep copy of the masters on the CPU.
   native::NamedTensors Copy(at::ScalarType dtype) const;
 

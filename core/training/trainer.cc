@@ -326,8 +326,8 @@ void LocalTrainer::UseFreshMoments() {
 }
 
 StatusOr<data::WeightVersionPtr> LocalTrainer::Snapshot() {
-  return tensor::Guard("copying the weights", [&]() -> data::WeightVersionPtr {
-    return policy::MakeVersion(version(), store_->Copy(at::kFloat));
+  return tensor::Guard("naming the weights", [&]() -> data::WeightVersionPtr {
+    return policy::MakeVersion(version(), store_->Current());
   });
 }
 

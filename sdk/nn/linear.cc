@@ -36,26 +36,26 @@ std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
 }
 
 struct Fused {
-  at::Tensor weight, bias;  // bias undefined: none
+  std::vector<at::Tensor> weights;
+  at::Tensor bias;  // undefined: none
+  int64_t out = 0;
 };
 
-Fused Fuse(const std::vector<LinearSpec>& specs, const NamedTensors& weights) {
-  std::vector<at::Tensor> w, b;
+Fused Collect(const std::vector<LinearSpec>& specs, const NamedTensors& tensors) {
+  Fused fused;
+  std::vector<at::Tensor> biases;
   bool any_bias = false;
   for (const LinearSpec& spec : specs) {
-    w.push_back(Find(weights, spec.weight, {spec.out, spec.in}).detach());
-    b.push_back(FindBias(spec, weights));
-    any_bias |= b.back().defined();
+    fused.weights.push_back(Find(tensors, spec.weight, {spec.out, spec.in}).detach().contiguous());
+    fused.out += spec.out;
+    biases.push_back(FindBias(spec, tensors));
+    any_bias |= biases.back().defined();
   }
-  Fused out;
-  if (any_bias) {
-    for (size_t i = 0; i < b.size(); i++)
-      b[i] = b[i].defined() ? b[i].detach() : at::zeros({specs[i].out}, w[i].options());
-    out.bias = at::cat(b);
-  }
-  const at::NoGradGuard no_grad;
-  out.weight = w.size() == 1 ? w[0].contiguous() : at::cat(w);
-  return out;
+  if (!any_bias) return fused;
+  for (size_t i = 0; i < biases.size(); i++)
+    biases[i] = biases[i].defined() ? biases[i].detach() : at::zeros({specs[i].out}, fused.weights[i].options());
+  fused.bias = at::cat(biases);
+  return fused;
 }
 
 class AtenLinear final : public Linear {
@@ -69,16 +69,16 @@ class AtenLinear final : public Linear {
 
 class AtenPacked final : public PackedLinear {
  public:
-  explicit AtenPacked(Fused parts) : parts_(std::move(parts)) {}
-  at::Tensor Forward(const at::Tensor& x) const override {
-    return at::linear(x, parts_.weight, Optional(parts_.bias));
-  }
+  explicit AtenPacked(const Fused& parts)
+      : weight_(at::cat(parts.weights)), bias_(parts.bias) {}
+  at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, Optional(bias_)); }
+  at::Tensor WeightRows(const at::Tensor& rows) const override { return weight_.index_select(0, rows); }
   int64_t bytes() const override {
-    return static_cast<int64_t>(parts_.weight.nbytes() + (parts_.bias.defined() ? parts_.bias.nbytes() : 0));
+    return static_cast<int64_t>(weight_.nbytes() + (bias_.defined() ? bias_.nbytes() : 0));
   }
 
  private:
-  Fused parts_;
+  at::Tensor weight_, bias_;
 };
 
 class AtenFactory : public LinearFactory {
@@ -89,7 +89,8 @@ class AtenFactory : public LinearFactory {
   }
   std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
                                      const NamedTensors& weights) const override {
-    return std::make_unique<AtenPacked>(Fuse(fused, weights));
+    const at::NoGradGuard no_grad;
+    return std::make_unique<AtenPacked>(Collect(fused, weights));
   }
 };
 
@@ -141,7 +142,7 @@ class KernelLinear final : public Linear {
 class KernelPacked final : public PackedLinear {
  public:
   explicit KernelPacked(const Fused& parts)
-      : panels_(PackPanels(parts.weight)), bias_(parts.bias), in_(parts.weight.size(1)), out_(parts.weight.size(0)) {
+      : panels_(PackPanels(parts.weights)), bias_(parts.bias), in_(parts.weights[0].size(1)), out_(parts.out) {
     if (bias_.defined()) bias_ = bias_.to(at::kFloat);
   }
   at::Tensor Forward(const at::Tensor& x) const override {
@@ -151,6 +152,7 @@ class KernelPacked final : public PackedLinear {
     if (bias_.defined()) y.add_(bias_);
     return y.to(x.scalar_type());
   }
+  at::Tensor WeightRows(const at::Tensor& rows) const override { return RowsOfPanels(panels_, rows); }
   int64_t bytes() const override {
     return static_cast<int64_t>(panels_.nbytes() + (bias_.defined() ? bias_.nbytes() : 0));
   }
@@ -170,8 +172,9 @@ class KernelFactory final : public AtenFactory {
   }
   std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
                                      const NamedTensors& weights) const override {
-    Fused parts = Fuse(fused, weights);
-    if (!HasKernels(parts.weight)) return std::make_unique<AtenPacked>(std::move(parts));
+    const at::NoGradGuard no_grad;
+    const Fused parts = Collect(fused, weights);
+    if (!HasKernels(parts.weights[0])) return std::make_unique<AtenPacked>(parts);
     return std::make_unique<KernelPacked>(parts);
   }
 };

@@ -59,13 +59,27 @@ void RunPanel(const kernels::Table& table, const ProductArgs& args, int64_t colu
   }
 }
 
-// body(panels, rows of the product) in tasks: whole groups of panels where there are many, panels times row ranges where
-// there are few.
+// In how many ranges the rows are cut, so that all threads are busy to the end: the fewest that waste less than a twentieth,
+// since each range reads (or packs) the panels again.
+int64_t RowParts(int64_t groups, int64_t rows) {
+  constexpr int64_t kLeastRows = 24;
+  const int64_t threads = CurrentPool().threads(), most = rows <= kFewRows ? 1 : std::clamp<int64_t>(rows / kLeastRows, 1, std::min<int64_t>(threads, 16));
+  int64_t best = 1;
+  double best_share = 0;
+  for (int64_t parts = 1; parts <= most; parts++) {
+    const int64_t tasks = groups * parts, turns = (tasks + threads - 1) / threads;
+    const double share = static_cast<double>(tasks) / static_cast<double>(turns * threads);
+    if (share > best_share + 1e-9) best = parts, best_share = share;
+    if (share >= 0.95) break;
+  }
+  return best;
+}
+
+// body(panels, rows of the product) in tasks: groups of panels, times row ranges where there are few panels.
 template <class Body>
 void ForPanelTasks(int64_t panels, int64_t rows, const Body& body) {
-  const int64_t wanted = CurrentPool().threads() == 1 ? 1 : CurrentPool().threads() * 8;
-  const int64_t groups = std::min(panels, std::max<int64_t>(wanted, 1));
-  const int64_t row_parts = rows <= kFewRows ? 1 : std::max<int64_t>(1, std::min(wanted / groups, rows / 24));
+  const int64_t threads = CurrentPool().threads();
+  const int64_t groups = threads == 1 ? 1 : std::min(panels, threads * 16), row_parts = RowParts(groups, rows);
   ParallelTasks(groups * row_parts, [&](int64_t task) {
     const int64_t g = task / row_parts;
     body(Range{panels * g / groups, panels * (g + 1) / groups}, RowRange(rows, task % row_parts, row_parts));
@@ -118,20 +132,41 @@ void MultiplyUnpacked(const float* a, const SourceB& b, float* c, int64_t rows, 
 
 }  // namespace
 
-at::Tensor PackPanels(const at::Tensor& weight) {
-  const int64_t out = weight.size(0), in = weight.size(1), panels = Panels(out);
-  const at::Tensor source = weight.contiguous();
-  at::Tensor packed = at::empty({panels, in, kPanelColumns}, weight.options());
-  const kernels::Table& table = TableFor(ElementOf(weight));
-  ParallelRows(panels, in * 30, [&](int64_t begin, int64_t end) {
+at::Tensor PackPanels(const std::vector<at::Tensor>& weights) {
+  const int64_t in = weights.front().size(1);
+  int64_t out = 0;
+  for (const at::Tensor& w : weights) out += w.size(0);
+  at::Tensor packed = at::empty({Panels(out), in, kPanelColumns}, weights.front().options());
+  const kernels::Table& table = TableFor(ElementOf(packed));
+  ParallelRows(packed.size(0), in * 30, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; p++) {
-      const int64_t columns = std::min(kPanelColumns, out - p * kPanelColumns);
       char* to = At(packed, p * in * kPanelColumns);
-      if (columns < kPanelColumns) std::memset(to, 0, in * kPanelColumns * weight.element_size());
-      table.transpose({At(source, p * kPanelColumns * in), in, to, kPanelColumns, columns, in});
+      const Range columns{p * kPanelColumns, (p + 1) * kPanelColumns};
+      if (columns.end > out) std::memset(to, 0, in * kPanelColumns * packed.element_size());
+      int64_t first = 0;  // output of the first row of w
+      for (const at::Tensor& w : weights) {
+        const Range part{std::max(columns.begin, first), std::min(columns.end, first + w.size(0))};
+        if (part.begin < part.end)
+          table.transpose({At(w, (part.begin - first) * in), in, to + (part.begin - columns.begin) * packed.element_size(),
+                           kPanelColumns, part.size(), in});
+        first += w.size(0);
+      }
     }
   });
   return packed;
+}
+
+at::Tensor RowsOfPanels(const at::Tensor& panels, const at::Tensor& index) {
+  const int64_t in = panels.size(1), count = index.size(0), limit = panels.size(0) * kPanelColumns;
+  at::Tensor out = at::empty({count, in}, panels.options());
+  const kernels::Table& table = TableFor(ElementOf(panels));
+  const int64_t* rows = index.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < count; i++) {
+    TORCH_CHECK(rows[i] >= 0 && rows[i] < limit, "weight row ", rows[i], " of ", limit);
+    table.transpose({At(panels, rows[i] / kPanelColumns * in * kPanelColumns + rows[i] % kPanelColumns), kPanelColumns,
+                     At(out, i * in), in, in, 1});
+  }
+  return out;
 }
 
 void MultiplyPacked(const at::Tensor& x, const at::Tensor& panels, const at::Tensor& y) {

@@ -4,10 +4,16 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 namespace volery::nn {
 
-// W [out, in], float32 or bfloat16, as panels of 64 outputs: [ceil(out / 64), in, 64], zero beyond the last output.
-at::Tensor PackPanels(const at::Tensor& weight);
+// The matrices W_i [out_i, in] (float32 or bfloat16, contiguous), one under the other, as panels of 64 outputs:
+// [ceil(sum of out_i / 64), in, 64], zero beyond the last output.
+at::Tensor PackPanels(const std::vector<at::Tensor>& weights);
+
+// Rows of W again: index [R] int64 on the CPU -> [R, in].
+at::Tensor RowsOfPanels(const at::Tensor& panels, const at::Tensor& index);
 
 // y = x W^T. x [R, in] float32, y [R, out] float32, both contiguous.
 void MultiplyPacked(const at::Tensor& x, const at::Tensor& panels, const at::Tensor& y);

@@ -97,6 +97,20 @@ TEST_P(ModelContract, SamplingEqualsTraining) {
   }
 }
 
+TEST_P(ModelContract, PreparedWeightsAreACopy) {
+  for (bool tied : {true, false}) {
+    const TinyModel tiny = MakeTiny(GetParam(), at::kFloat, tied);
+    const at::Tensor tokens = Tokens(tiny, 9);
+    Sampler untouched(tiny, at::kFloat), sampler(tiny, at::kFloat);
+    const at::Tensor expected = untouched.Logits(untouched.Read(untouched.Slot(), tokens));
+    {
+      const at::NoGradGuard no_grad;
+      for (const auto& [name, parameter] : tiny.parameters) at::Tensor(parameter).zero_();
+    }
+    EXPECT_TRUE(at::equal(sampler.Logits(sampler.Read(sampler.Slot(), tokens)), expected));
+  }
+}
+
 TEST_P(ModelContract, BFloat16SamplingFollowsFloat32) {
   const TinyModel tiny = MakeTiny(GetParam(), at::kFloat);
   const TinyModel half = Convert(GetParam(), tiny, at::kBFloat16);

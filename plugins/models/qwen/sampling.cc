@@ -66,13 +66,13 @@ struct Model::PreparedLayer {
 
 struct Model::Prepared final : native::PreparedWeights {
   int64_t id = 0;
-  at::Tensor embedding, final_norm;
+  at::Tensor embedding, final_norm;  // embedding undefined: the head holds its rows
   std::vector<std::unique_ptr<PreparedLayer>> layers;
   std::unique_ptr<nn::PackedLinear> head;
 
   int64_t version() const override { return id; }
   int64_t bytes() const override {
-    int64_t total = static_cast<int64_t>(embedding.nbytes()) + head->bytes();
+    int64_t total = (embedding.defined() ? static_cast<int64_t>(embedding.nbytes()) : 0) + head->bytes();
     for (const auto& layer : layers)
       total += layer->qkv->bytes() + layer->output->bytes() + layer->gate_up->bytes() + layer->down->bytes();
     return total;
@@ -89,7 +89,7 @@ struct Model::Step {
 std::unique_ptr<Model::PreparedLayer> Model::PrepareLayer(int64_t i,
                                                           const native::NamedTensors& weights) const {
   const auto vector = [&](const char* name, int64_t size) {
-    return RequireTensor(weights, Name(i, name), {size}).detach().to(options_.device, options_.dtype);
+    return RequireTensor(weights, Name(i, name), {size}).detach().to(options_.device, options_.dtype, false, /*copy=*/true);
   };
   const auto pack = [&](std::initializer_list<Product> products) {
     std::vector<nn::LinearSpec> specs;
@@ -123,16 +123,15 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
   const at::NoGradGuard no_grad;
   auto out = std::make_shared<Prepared>();
   out->id = version;
-  const auto converted = [&](const std::string& name, at::IntArrayRef shape) {
-    return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype);
+  const auto converted = [&](const std::string& name, at::IntArrayRef shape, bool copy) {
+    return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
   };
-  out->embedding = converted("model.embed_tokens.weight", {config_.vocabulary, config_.width});
-  out->final_norm = converted("model.norm.weight", {config_.width});
+  if (!config_.tied) out->embedding = converted("model.embed_tokens.weight", {config_.vocabulary, config_.width}, true);
+  out->final_norm = converted("model.norm.weight", {config_.width}, true);
   for (int64_t i = 0; i < config_.layers; i++) out->layers.push_back(PrepareLayer(i, weights));
   const nn::LinearSpec head = HeadSpec();
   native::NamedTensors head_weight;
-  head_weight[head.weight] =
-      config_.tied ? out->embedding : converted(head.weight, {config_.vocabulary, config_.width});
+  head_weight[head.weight] = converted(head.weight, {config_.vocabulary, config_.width}, false);
   out->head = options_.linears->Pack({head}, head_weight);
   return out;
 }
@@ -170,14 +169,15 @@ at::Tensor Model::Advance(const native::PreparedWeights& weights, native::Decode
   nn::SlotCache& cache = *dynamic_cast<State&>(state).cache;
   const Rows rows(chunks, cache);
   CheckTokens(rows.tokens, config_.vocabulary);
-  if (rows.tokens.empty()) return at::empty({0, config_.width}, prepared.embedding.options());
+  if (rows.tokens.empty()) return at::empty({0, config_.width}, prepared.final_norm.options());
   cache.Reserve(rows.slots);
   const auto index = [&](const std::vector<int64_t>& list) {
     return at::tensor(list, at::kLong).to(options_.device);
   };
   Step step{cache, rows.slots, rotary_.Rows(index(rows.positions), at::kFloat), {}};
   if (rows.wanted.size() != rows.tokens.size()) step.wanted = index(rows.wanted);
-  at::Tensor x = prepared.embedding.index_select(0, index(rows.tokens));
+  const at::Tensor tokens = index(rows.tokens);
+  at::Tensor x = prepared.embedding.defined() ? prepared.embedding.index_select(0, tokens) : prepared.head->WeightRows(tokens);
   for (int64_t i = 0; i < config_.layers; i++) x = SampleBlock(prepared, i, x, step);
   cache.Commit(rows.slots);
   return nn::RmsNorm(x, prepared.final_norm, config_.eps);

@@ -55,7 +55,7 @@ struct RowsArgs {
 // Weights of a product are held in panels of this many outputs, [panel][k][kPanelColumns], zero beyond the last output.
 constexpr long kPanelColumns = 64;
 // A sum over k is cut into blocks of this length, each one chain of fused multiply-adds from zero; the blocks are added
-// in order. (One chain over all of k has two to three times the error at k = 1536.)
+// in order. (One chain over all of k has more than 1.5 times the error at k = 1536.)
 constexpr long kProductBlock = 128;
 
 // c[m][n] for one panel: the sum over k of a[m * a_row + k * a_step] * panel[k][n].

@@ -71,6 +71,18 @@ TEST(Linear, WidensBFloat16WeightsExactly) {
   EXPECT_TRUE(at::equal(y, wide.factory->Pack({wide.spec}, wide.tensors)->Forward(x.to(at::kFloat)).to(at::kBFloat16)));
 }
 
+TEST(Linear, GivesItsRowsBack) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Model m(33, 150, dtype);
+    const NamedTensors both = {{"w", m.tensors.at("w")}, {"v", Random({20, 33}, 12, dtype)}};
+    for (const auto& factory : {MakeLinearFactory(), MakeAtenLinearFactory()}) {
+      const auto packed = factory->Pack({{"w", "", 33, 150}, {"v", "", 33, 20}}, both);
+      const at::Tensor rows = at::tensor({0, 149, 63, 64, 150, 169}, at::kLong);
+      EXPECT_TRUE(at::equal(packed->WeightRows(rows), at::cat({both.at("w"), both.at("v")}).index_select(0, rows))) << dtype;
+    }
+  }
+}
+
 struct Gradients {
   at::Tensor x, w, b;
 };

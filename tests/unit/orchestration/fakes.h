@@ -93,6 +93,7 @@ class FakeEngine : public data::Engine {
   void Release(data::SequenceId) override {}
   Status Update(data::PreparedVersionPtr version, data::OnUpdate) override {
     CheckThread();
+    released += version == nullptr;
     current_ = std::static_pointer_cast<const FakePrepared>(version);
     return OkStatus();
   }
@@ -127,6 +128,7 @@ class FakeEngine : public data::Engine {
   std::function<void()> on_step;
   std::optional<VersionId> fail_step;
   bool throw_step = false, fail_prepare = false;
+  int released = 0;  // read when the threads have ended
   std::vector<GroupId> submitted;  // read when the threads have ended
 
  private:

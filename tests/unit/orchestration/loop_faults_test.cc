@@ -24,10 +24,10 @@ TEST(LoopFaults, AnExceptionEndsTheRun) {
   EXPECT_EQ(Message(run.Run().status()), "sampler thread: the engine threw");
 }
 
-TEST(LoopFaults, ThePreparersErrorEndsTheRun) {
+TEST(LoopFaults, AFailedPackingEndsTheRun) {
   FakeRun run(1);
   run.engine.fail_prepare = true;
-  EXPECT_EQ(Message(run.Run().status()), "preparer thread: no memory for packing");
+  EXPECT_EQ(Message(run.Run().status()), "no memory for packing");
 }
 
 TEST(LoopFaults, TheTrainersErrorEndsTheRun) {
@@ -337,7 +337,7 @@ TEST(LoopFaults, TheWatchdogNamesWhatEachThreadWaitsFor) {
   };
   ASSERT_TRUE(run.Run().ok());
   ASSERT_TRUE(report.has_value());
-  for (const char* name : {"sampler", "preparer", "trainer", "reward threads: "})
+  for (const char* name : {"sampler", "trainer", "reward threads: "})
     EXPECT_THAT(*report, HasSubstr(name));
 }
 

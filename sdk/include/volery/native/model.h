@@ -88,7 +88,7 @@ class TrainContext {
 
 // ---- Sampling --------------------------------------------------------------------------------------------------
 
-// Packed weights of one version; immutable; made off the sampler's thread; keeps what it needs of the named tensors.
+// Packed weights of one version; immutable; made off the sampler's thread; shares no memory with the named tensors.
 class PreparedWeights {
  public:
   virtual ~PreparedWeights() = default;
@@ -140,6 +140,7 @@ class Model {
   virtual at::Tensor Logits(const at::Tensor& hidden) = 0;                                 // [R, W] -> [R, V]
 
   // Sampling.
+  // Copies what it needs, at the dtype and on the device of BuildOptions: the tensors may change when it has returned.
   virtual std::shared_ptr<const PreparedWeights> Prepare(const NamedTensors& weights, int64_t version) const = 0;
   virtual std::unique_ptr<DecodeState> MakeState(c10::ScalarType dtype) const = 0;
   // Reads all chunks (prompt chunks and single tokens mixed; at most one chunk a slot) and returns the hidden rows asked

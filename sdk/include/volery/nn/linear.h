@@ -36,6 +36,9 @@ class PackedLinear {
  public:
   virtual ~PackedLinear() = default;
   virtual at::Tensor Forward(const at::Tensor& x) const = 0;   // [R, in] -> [R, sum of out], x's dtype
+  // Rows of the weights as they were packed, [R, in], in their dtype: the embedding, where the head is tied to it.
+  // rows [R] int64 in [0, sum of out).
+  virtual at::Tensor WeightRows(const at::Tensor& rows) const = 0;
   virtual int64_t bytes() const = 0;
 };
 
@@ -43,7 +46,7 @@ class LinearFactory {
  public:
   virtual ~LinearFactory() = default;
   virtual std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) = 0;
-  // Throws std::invalid_argument when a tensor is missing or has another shape.
+  // Copies the weights. Throws std::invalid_argument when a tensor is missing or has another shape.
   virtual std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused, const NamedTensors& weights) const = 0;
 };
 
