@@ -67,6 +67,42 @@ class AtenLinear final : public Linear {
   at::Tensor weight_, bias_;
 };
 
+// LibTorch's product, with the weight's gradient added to weight.grad in place where there is one: no second matrix of the
+// weight's size is ever made.
+struct AtenLinearFunction : torch::autograd::Function<AtenLinearFunction> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
+    ctx->save_for_backward({x, weight});
+    return at::linear(x, weight);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
+    at::Tensor dx, dw;
+    if (ctx->needs_input_grad(0)) dx = at::mm(dy, weight);
+    if (ctx->needs_input_grad(1)) {
+      at::Tensor held = weight.grad();
+      if (held.defined())
+        held.addmm_(dy.t(), x);
+      else
+        dw = at::mm(dy.t(), x);
+    }
+    return {dx, dw};
+  }
+};
+
+class AtenInPlaceLinear final : public Linear {
+ public:
+  AtenInPlaceLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  at::Tensor Forward(const at::Tensor& x) const override {
+    const at::Tensor y = AtenLinearFunction::apply(x, weight_);
+    return bias_.defined() ? y + bias_ : y;
+  }
+
+ private:
+  at::Tensor weight_, bias_;
+};
+
 class AtenPacked final : public PackedLinear {
  public:
   explicit AtenPacked(const Fused& parts)
@@ -166,8 +202,8 @@ class KernelFactory final : public AtenFactory {
  public:
   std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
     const at::Tensor weight = Find(parameters, spec.weight, {spec.out, spec.in});
-    if (!HasKernels(weight) || weight.scalar_type() != at::kFloat || !weight.is_contiguous())
-      return AtenFactory::Make(spec, parameters);
+    if (weight.scalar_type() == at::kBFloat16) return std::make_unique<AtenInPlaceLinear>(weight, FindBias(spec, parameters));
+    if (!HasKernels(weight) || !weight.is_contiguous()) return AtenFactory::Make(spec, parameters);
     return std::make_unique<KernelLinear>(weight, FindBias(spec, parameters));
   }
   std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,

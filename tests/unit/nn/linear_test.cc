@@ -109,6 +109,20 @@ TEST(Linear, GradientsAreThoseOfFloat64) {
   }
 }
 
+TEST(Linear, BFloat16GradientsFollowFloat64AndAddToWhatIsThere) {
+  Model m(40, 70, at::kBFloat16);
+  const at::Tensor x = Random({30, 40}, 6, at::kBFloat16), dy = Random({30, 70}, 7, at::kBFloat16);
+  const Gradients got = RunBackward(m, x, dy, at::kBFloat16), exact = RunBackward(m, x, dy, at::kDouble);
+  EXPECT_LE(Difference(got.x, exact.x), 0.2);
+  EXPECT_LE(Difference(got.w, exact.w), 0.2);
+  at::Tensor w = m.tensors.at("w").clone().requires_grad_();
+  w.mutable_grad() = at::ones_like(w);
+  const at::Tensor held = w.grad();
+  m.factory->Make({"w", "", 40, 70}, {{"w", w}})->Forward(x).backward(dy);
+  EXPECT_TRUE(w.grad().is_same(held));
+  EXPECT_LE(Difference(w.grad(), exact.w + 1), 0.3);
+}
+
 TEST(Linear, WeightGradientsDontDependOnTheCutsOfABatch) {
   Model m(50, 70);
   const at::Tensor x = Random({90, 50}, 8), dy = Random({90, 70}, 9);
