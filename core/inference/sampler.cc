@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/inference/fixed_exp.h"
-#include "core/tensor/parallel.h"
+#include "volery/nn/pool.h"
 
 namespace volery::inference {
 namespace {
@@ -261,7 +261,7 @@ SampledToken SampleOne(const SampleRow& row, int64_t vocabulary, Scratch& s) {
 
 void SampleTokens(std::span<const SampleRow> rows, int64_t vocabulary, std::span<SampledToken> out) {
   VOLERY_CHECK(rows.size() == out.size() && vocabulary > 0);
-  tensor::ParallelRows(static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end) {
+  nn::ForRows(static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end) {
     Scratch scratch;
     for (int64_t i = begin; i < end; ++i) out[i] = SampleOne(rows[i], vocabulary, scratch);
   });

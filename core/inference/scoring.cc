@@ -8,7 +8,7 @@
 
 #include "core/inference/sampler.h"
 #include "core/tensor/guard.h"
-#include "core/tensor/parallel.h"
+#include "volery/nn/pool.h"
 
 namespace volery::inference {
 namespace {
@@ -57,7 +57,7 @@ void ScoreRows(const at::Tensor& logits, std::span<const int32_t> targets, const
       options.vocabulary > 0 ? std::min(options.vocabulary, logits.size(1)) : logits.size(1);
   const at::Tensor scaled = logits.narrow(1, 0, width).div(options.temperature).contiguous();
   const float* rows = scaled.const_data_ptr<float>();
-  tensor::ParallelRows(static_cast<int64_t>(targets.size()), [&](int64_t begin, int64_t end) {
+  nn::ForRows(static_cast<int64_t>(targets.size()), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       if (targets[r] < 0) continue;
       const std::span<const float> z(rows + r * width, static_cast<size_t>(width));

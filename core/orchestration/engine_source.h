@@ -1,7 +1,8 @@
 #pragma once
 // The in-process side of both seams: an engine as RolloutSource and as WeightSink. It owns the sampler's
-// thread, the only one that touches the engine. A version is packed by whoever publishes it, straight from the tensors it
-// names, so that the sampler never waits for packing and no second copy of the weights stands between.
+// thread, the only one that touches the engine. A version is packed by whoever publishes it, straight from
+// the tensors it names, so that the sampler never waits for packing and no second copy of the weights stands
+// between.
 //
 // A group is sampled with the newest version that was published before its admission, or a newer one. Groups
 // go to the engine in the order of their ids, a whole admission at once; so with nothing else in flight
@@ -33,8 +34,8 @@ struct EngineSourceOptions {
   // How many sequences may be with the engine at once: as many as it has slots. The rest waits here, in the
   // order of ids, so that a step's refills go before later steps' groups. 0: no limit.
   int64_t max_sequences = 0;
-  // The engine lets go of its weights before the next version is packed, where it samples nothing: for staleness 0, where
-  // two packed versions would only cost memory.
+  // The engine lets go of its weights before the next version is packed, where it samples nothing: for
+  // staleness 0, where two packed versions would only cost memory.
   bool release_before_packing = false;
   // Runs first on the sampler's thread, e.g. to fix how many cores it uses. May be empty.
   std::function<void()> on_thread_start;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/tensor/parallel.h"
+#include "volery/nn/pool.h"
 
 namespace volery::training {
 namespace {
@@ -44,7 +44,7 @@ void UpdateRange(const ParameterRange& range, at::Tensor masters, const at::Tens
   const Real* gradient = gradients.const_data_ptr<Real>() + range.offset;
   Real* m = first.mutable_data_ptr<Real>() + range.offset;
   Real* v = second.mutable_data_ptr<Real>() + range.offset;
-  tensor::ParallelRows(Chunks(range.count), [&](int64_t first_chunk, int64_t end_chunk) {
+  nn::ForRows(Chunks(range.count), [&](int64_t first_chunk, int64_t end_chunk) {
     for (int64_t begin = first_chunk * kChunk; begin < std::min(range.count, end_chunk * kChunk);
          begin += kChunk) {
       const int64_t size = std::min(kChunk, range.count - begin);
@@ -69,7 +69,7 @@ double SumOfSquares(const at::Tensor& flat) {
   const Real* values = flat.const_data_ptr<Real>();
   const int64_t count = flat.numel(), chunks = Chunks(count);
   std::vector<double> sums(static_cast<size_t>(chunks));
-  tensor::ParallelRows(chunks, [&](int64_t begin, int64_t end) {
+  nn::ForRows(chunks, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       double sum = 0;
       for (int64_t i = chunk * kChunk; i < std::min(count, (chunk + 1) * kChunk); ++i) {

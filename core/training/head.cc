@@ -28,16 +28,18 @@ std::vector<int32_t> TargetsByRow(const data::MicroBatch& batch) {
   return order;
 }
 
-Slice MakeSlice(const data::MicroBatch& batch, std::span<const int32_t> targets, int64_t first_row, int64_t rows) {
+Slice MakeSlice(const data::MicroBatch& batch, std::span<const int32_t> targets, int64_t first_row,
+                int64_t rows) {
   Slice slice{first_row, rows, targets, {}, {}, {}};
   for (int32_t index : targets) {
     const data::PackedTarget& target = batch.targets[static_cast<size_t>(index)];
     slice.row.push_back(target.row - first_row);
     slice.token.push_back(target.token);
   }
-  const auto temperature = std::span(batch.temperatures)
-                               .subspan(static_cast<size_t>(first_row), static_cast<size_t>(rows));
-  if (std::any_of(temperature.begin(), temperature.end(), [](float t) { return t != 1; })) slice.temperature = temperature;
+  const auto temperature =
+      std::span(batch.temperatures).subspan(static_cast<size_t>(first_row), static_cast<size_t>(rows));
+  if (std::any_of(temperature.begin(), temperature.end(), [](float t) { return t != 1; }))
+    slice.temperature = temperature;
   return slice;
 }
 
@@ -67,8 +69,9 @@ void Read(const at::Tensor& logits, const std::vector<nn::RowSoftmax>& rows, con
 }
 
 // Turns the slice's logits into dL/dlogits, from the gradients of the slice's targets.
-void ToGradient(at::Tensor& logits, int64_t vocabulary, const std::vector<nn::RowSoftmax>& rows, const Slice& slice,
-                std::span<const double> gradient_logprob, std::span<const double> gradient_entropy) {
+void ToGradient(at::Tensor& logits, int64_t vocabulary, const std::vector<nn::RowSoftmax>& rows,
+                const Slice& slice, std::span<const double> gradient_logprob,
+                std::span<const double> gradient_entropy) {
   std::vector<nn::RowGradient> sums(rows.size());
   std::vector<double> own(slice.targets.size());
   for (size_t i = 0; i < own.size(); ++i) {
@@ -79,7 +82,8 @@ void ToGradient(at::Tensor& logits, int64_t vocabulary, const std::vector<nn::Ro
   }
   nn::SoftmaxGradientInPlace(logits, vocabulary, slice.temperature, rows, sums);
   logits.index_put_({LongTensor(slice.row, logits), LongTensor(slice.token, logits)},
-                    at::tensor(own, at::kDouble).to(logits.device(), logits.scalar_type()), /*accumulate=*/true);
+                    at::tensor(own, at::kDouble).to(logits.device(), logits.scalar_type()),
+                    /*accumulate=*/true);
 }
 
 // Visits consecutive slices of at most `slice_rows` rows.
@@ -103,7 +107,9 @@ Head::Head(native::Model& model, const HeadOptions& options) : model_(model), op
 
 int64_t Head::SliceRows() const {
   if (options_.slice_rows > 0) return options_.slice_rows;
-  return std::clamp<int64_t>((int64_t{15} << 19) / model_.info().vocabulary, 16, 4096);
+  // Just below 32 MiB, from where malloc maps (and the kernel clears) every allocation anew.
+  constexpr int64_t kLogits = (int64_t{30} << 20) / sizeof(float);
+  return std::clamp<int64_t>(kLogits / model_.info().vocabulary, 16, 4096);
 }
 
 void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std::vector<double>& logprob,
@@ -129,10 +135,12 @@ at::Tensor Head::Backward(const at::Tensor& hidden, const data::MicroBatch& batc
   ForEachSlice(batch, SliceRows(), [&](const Slice& slice) {
     at::Tensor input = hidden.narrow(0, slice.first_row, slice.rows).detach().requires_grad_();
     const at::Tensor logits = model_.Logits(input);
-    at::Tensor gradient_of_logits = logits.detach();  // the same memory: the products' backward doesn't need the logits
+    at::Tensor gradient_of_logits =
+        logits.detach();  // the same memory: the products' backward doesn't need the logits
     {
       const at::NoGradGuard no_grad;
-      const std::vector<nn::RowSoftmax> rows = nn::SoftmaxRows(logits, options_.vocabulary, slice.temperature);
+      const std::vector<nn::RowSoftmax> rows =
+          nn::SoftmaxRows(logits, options_.vocabulary, slice.temperature);
       Read(logits, rows, slice, l, h);
       gradient_l.assign(l.size(), 0);
       gradient_h.assign(l.size(), 0);

@@ -117,7 +117,8 @@ void ParameterStore::SwapMasters(at::Tensor& other) {
 native::NamedTensors ParameterStore::Current() const {
   const at::NoGradGuard no_grad;
   native::NamedTensors out;
-  for (const ParameterRange& range : ranges_) out[range.name] = View(masters_, range).to(at::kCPU, at::kFloat);
+  for (const ParameterRange& range : ranges_)
+    out[range.name] = View(masters_, range).to(at::kCPU, at::kFloat);
   return out;
 }
 

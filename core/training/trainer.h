@@ -36,10 +36,10 @@ struct OptimiserOptions {
 struct TrainerOptions {
   OptimiserOptions optim;       // of RL steps
   OptimiserOptions supervised;  // of SupervisedStep
-  int64_t micro_batch_tokens = 4096;
+  int64_t micro_batch_tokens = 1024;
   bool share_prompts = true;  // a group's prompt is computed once a micro-batch
   bool checkpoint_activations = false;
-  int64_t head_rows = 0;                           // rows of logits at once; 0: about 32 MiB of them
+  int64_t head_rows = 0;                           // rows of logits at once; 0: about 30 MiB of them
   c10::ScalarType dtype = c10::ScalarType::Float;  // what the model was built with
   c10::Device device = c10::Device(c10::DeviceType::CPU);
 };

@@ -1,7 +1,7 @@
 #pragma once
-// Threads that share the tasks of one caller. Idle threads spin for some microseconds, then sleep; tasks are taken one by
-// one, so that a thread that lost its core holds up at most the task in its hands: a busy neighbour slows a pool down, it
-// doesn't stall it. Knows nothing of LibTorch.
+// Threads that share the tasks of one caller. Idle threads spin for some microseconds, then sleep; tasks are
+// taken one by one, so that a thread that lost its core holds up at most the task in its hands: a busy
+// neighbour slows a pool down, it doesn't stall it. Knows nothing of LibTorch.
 //
 //   ComputePool pool(2);
 //   pool.Run(tasks, [](const void* context, int64_t task) { ... }, &context);
@@ -27,9 +27,9 @@ class ComputePool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // body(context, t) for t in [0, tasks), tasks <= kMaxTasks, each once, by any thread in any order; returns when all have
-  // run. Rethrows the first exception of a body, after all have run. One caller at a time; a call from inside a body runs
-  // its tasks on the spot.
+  // body(context, t) for t in [0, tasks), tasks <= kMaxTasks, each once, by any thread in any order; returns
+  // when all have run. Rethrows the first exception of a body, after all have run. One caller at a time; a
+  // call from inside a body runs its tasks on the spot.
   void Run(int64_t tasks, Body body, const void* context);
 
  private:
@@ -38,8 +38,8 @@ class ComputePool {
   void WaitForTasks(uint32_t seen);
 
   std::vector<std::thread> workers_;
-  // The job under way: its number (upper 32 bits), the next task, and how many there are. One word, so that a task is taken
-  // from the job that its taker saw, or not at all.
+  // The job under way: its number (upper 32 bits), the next task, and how many there are. One word, so that a
+  // task is taken from the job that its taker saw, or not at all.
   std::atomic<uint64_t> state_{0};
   std::atomic<int64_t> unfinished_{0};
   std::atomic<uint32_t> job_{0};

@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "weight_gradient.h"
+
 namespace volery::nn {
 namespace {
 
@@ -18,19 +20,17 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &weight = saved[0], &tokens = saved[1];
     const at::NoGradGuard no_grad;
-    at::Tensor held = weight.grad();
-    const bool in_place = held.defined() && held.scalar_type() == grads[0].scalar_type();
-    if (!in_place) held = at::zeros(weight.sizes(), grads[0].options());
-    held.index_add_(0, tokens, grads[0]);
-    return {in_place ? at::Tensor() : held, at::Tensor()};
+    WeightGradient gradient = GradientOf(weight, grads[0].scalar_type());
+    gradient.sum.index_add_(0, tokens, grads[0]);
+    return {gradient.returned, at::Tensor()};
   }
 };
 
 }  // namespace
 
 at::Tensor Embedding(const at::Tensor& weight, const at::Tensor& tokens) {
-  TORCH_CHECK(weight.dim() == 2 && tokens.dim() == 1 && tokens.scalar_type() == at::kLong, "Embedding: weight ",
-              weight.sizes(), ", tokens ", tokens.sizes(), " ", tokens.scalar_type());
+  TORCH_CHECK(weight.dim() == 2 && tokens.dim() == 1 && tokens.scalar_type() == at::kLong,
+              "Embedding: weight ", weight.sizes(), ", tokens ", tokens.sizes(), " ", tokens.scalar_type());
   return EmbeddingFunction::apply(weight, tokens);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Which kernels run on this machine. VOLERY_ISA = plain | avx2 | avx512 forces a level (an unsupported one is refused by
-// std::runtime_error at first use).
+// Which kernels run on this machine. VOLERY_ISA = plain | avx2 | avx512 forces a level (an unsupported one is
+// refused by std::runtime_error at first use).
 
 #include "kernels/kernels.h"
 

@@ -8,6 +8,7 @@
 
 #include "parallel.h"
 #include "products.h"
+#include "weight_gradient.h"
 
 namespace volery::nn {
 namespace {
@@ -53,7 +54,8 @@ Fused Collect(const std::vector<LinearSpec>& specs, const NamedTensors& tensors)
   }
   if (!any_bias) return fused;
   for (size_t i = 0; i < biases.size(); i++)
-    biases[i] = biases[i].defined() ? biases[i].detach() : at::zeros({specs[i].out}, fused.weights[i].options());
+    biases[i] =
+        biases[i].defined() ? biases[i].detach() : at::zeros({specs[i].out}, fused.weights[i].options());
   fused.bias = at::cat(biases);
   return fused;
 }
@@ -67,46 +69,9 @@ class AtenLinear final : public Linear {
   at::Tensor weight_, bias_;
 };
 
-// LibTorch's product, with the weight's gradient added to weight.grad in place where there is one: no second matrix of the
-// weight's size is ever made.
-struct AtenLinearFunction : torch::autograd::Function<AtenLinearFunction> {
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
-    ctx->save_for_backward({x, weight});
-    return at::linear(x, weight);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
-    const auto saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
-    at::Tensor dx, dw;
-    if (ctx->needs_input_grad(0)) dx = at::mm(dy, weight);
-    if (ctx->needs_input_grad(1)) {
-      at::Tensor held = weight.grad();
-      if (held.defined())
-        held.addmm_(dy.t(), x);
-      else
-        dw = at::mm(dy.t(), x);
-    }
-    return {dx, dw};
-  }
-};
-
-class AtenInPlaceLinear final : public Linear {
- public:
-  AtenInPlaceLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
-  at::Tensor Forward(const at::Tensor& x) const override {
-    const at::Tensor y = AtenLinearFunction::apply(x, weight_);
-    return bias_.defined() ? y + bias_ : y;
-  }
-
- private:
-  at::Tensor weight_, bias_;
-};
-
 class AtenPacked final : public PackedLinear {
  public:
-  explicit AtenPacked(const Fused& parts)
-      : weight_(at::cat(parts.weights)), bias_(parts.bias) {}
+  explicit AtenPacked(const Fused& parts) : weight_(at::cat(parts.weights)), bias_(parts.bias) {}
   at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, Optional(bias_)); }
   at::Tensor WeightRows(const at::Tensor& rows) const override { return weight_.index_select(0, rows); }
   int64_t bytes() const override {
@@ -130,44 +95,59 @@ class AtenFactory : public LinearFactory {
   }
 };
 
-// x W^T with the weight's gradient added to weight.grad in place where there is one, row after row.
-struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
-    ctx->save_for_backward({x, weight});
+// Products by nn's kernels (float32 on a CPU) or by LibTorch; x [R, in], W [out, in], dy [R, out].
+struct KernelProducts {
+  static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight) {
     at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
     MultiplyTransposed(x, weight, y);
     return y;
   }
+  static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight) {
+    at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options());
+    Multiply(dy, weight, dx);
+    return dx;
+  }
+  static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) {
+    AccumulateOuter(dy, x, sum);
+  }
+};
+struct AtenProducts {
+  static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight); }
+  static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight) { return at::mm(dy, weight); }
+  static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) { sum.addmm_(dy.t(), x); }
+};
+
+template <class Products>
+struct LinearFunction : torch::autograd::Function<LinearFunction<Products>> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
+                            const at::Tensor& weight) {
+    ctx->save_for_backward({x, weight});
+    return Products::Forward(x, weight);
+  }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1];
-    const at::Tensor dy = grads[0].contiguous();
+    const at::Tensor &x = saved[0], &weight = saved[1], dy = grads[0].contiguous();
     at::Tensor dx, dw;
-    if (ctx->needs_input_grad(0)) {
-      dx = at::empty(x.sizes(), x.options());
-      Multiply(dy, weight, dx);
-    }
+    if (ctx->needs_input_grad(0)) dx = Products::Input(dy, weight);
     if (ctx->needs_input_grad(1)) {
-      const at::Tensor& held = weight.grad();
-      if (held.defined() && held.is_contiguous()) {
-        AccumulateOuter(dy, x, held);
-      } else {
-        dw = at::zeros(weight.sizes(), weight.options());
-        AccumulateOuter(dy, x, dw);
-      }
+      WeightGradient gradient = GradientOf(weight, weight.scalar_type());
+      Products::AddWeight(dy, x, gradient.sum);
+      dw = gradient.returned;
     }
     return {dx, dw};
   }
 };
 
-class KernelLinear final : public Linear {
+template <class Products>
+class InPlaceLinear final : public Linear {
  public:
-  KernelLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  InPlaceLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
   at::Tensor Forward(const at::Tensor& x) const override {
-    TORCH_CHECK(x.dim() == 2 && x.size(1) == weight_.size(1) && x.scalar_type() == at::kFloat, "Linear: x ",
-                x.sizes(), " ", x.scalar_type(), ", weight ", weight_.sizes());
-    const at::Tensor y = LinearFunction::apply(x.contiguous(), weight_);
+    TORCH_CHECK(x.dim() == 2 && x.size(1) == weight_.size(1) && x.scalar_type() == weight_.scalar_type(),
+                "Linear: x ", x.sizes(), " ", x.scalar_type(), ", weight ", weight_.sizes(), " ",
+                weight_.scalar_type());
+    const at::Tensor y = LinearFunction<Products>::apply(x.contiguous(), weight_);
     return bias_.defined() ? y + bias_ : y;
   }
 
@@ -178,7 +158,10 @@ class KernelLinear final : public Linear {
 class KernelPacked final : public PackedLinear {
  public:
   explicit KernelPacked(const Fused& parts)
-      : panels_(PackPanels(parts.weights)), bias_(parts.bias), in_(parts.weights[0].size(1)), out_(parts.out) {
+      : panels_(PackPanels(parts.weights)),
+        bias_(parts.bias),
+        in_(parts.weights[0].size(1)),
+        out_(parts.out) {
     if (bias_.defined()) bias_ = bias_.to(at::kFloat);
   }
   at::Tensor Forward(const at::Tensor& x) const override {
@@ -202,9 +185,11 @@ class KernelFactory final : public AtenFactory {
  public:
   std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
     const at::Tensor weight = Find(parameters, spec.weight, {spec.out, spec.in});
-    if (weight.scalar_type() == at::kBFloat16) return std::make_unique<AtenInPlaceLinear>(weight, FindBias(spec, parameters));
+    const at::Tensor bias = FindBias(spec, parameters);
+    if (weight.scalar_type() == at::kBFloat16)
+      return std::make_unique<InPlaceLinear<AtenProducts>>(weight, bias);
     if (!HasKernels(weight) || !weight.is_contiguous()) return AtenFactory::Make(spec, parameters);
-    return std::make_unique<KernelLinear>(weight, FindBias(spec, parameters));
+    return std::make_unique<InPlaceLinear<KernelProducts>>(weight, bias);
   }
   std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
                                      const NamedTensors& weights) const override {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "parallel.h"
+#include "weight_gradient.h"
 
 namespace volery::nn {
 namespace {
@@ -64,19 +65,19 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     at::Tensor dx = at::empty(x.sizes(), x.options());
     const kernels::Table& table = TableFor(ElementOf(x));
     const auto part = [&](int64_t begin, int64_t end) {
-      return kernels::NormBackwardArgs{At(x, begin * width), w.data_ptr(), At(dy, begin * width), rstd + begin,
-                                       At(dx, begin * width), end - begin, width};
+      return kernels::NormBackwardArgs{
+          At(x, begin * width), w.data_ptr(), At(dy, begin * width), rstd + begin, At(dx, begin * width),
+          end - begin,          width};
     };
     ParallelRows(rows, width, [&](int64_t begin, int64_t end) { table.rms_norm_backward(part(begin, end)); });
-    // Adds to the weight's gradient in place where there is one, so that the cuts of a batch leave no trace.
-    const at::Tensor& held = w.grad();
-    const bool in_place = held.defined() && held.is_contiguous() && held.scalar_type() == at::kFloat;
-    const at::Tensor dw = in_place ? held : at::zeros({width}, w.options().dtype(at::kFloat));
+    const WeightGradient of_weight = GradientOf(w, at::kFloat);
     constexpr int64_t kColumns = 64;
     ParallelRows((width + kColumns - 1) / kColumns, rows * kColumns / 4, [&](int64_t begin, int64_t end) {
-      table.rms_norm_weight(part(0, rows), dw.data_ptr<float>(), begin * kColumns, std::min(width, end * kColumns));
+      table.rms_norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), begin * kColumns,
+                            std::min(width, end * kColumns));
     });
-    return {dx, in_place ? at::Tensor() : dw.to(w.scalar_type()), at::Tensor()};
+    const at::Tensor& dw = of_weight.returned;
+    return {dx, dw.defined() ? dw.to(w.scalar_type()) : dw, at::Tensor()};
   }
 
   static variable_list BackwardByAten(const variable_list& saved, const at::Tensor& gradient) {

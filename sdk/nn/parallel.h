@@ -1,6 +1,6 @@
 #pragma once
-// Tensors on the kernels: which they take, and work split over the calling thread's compute pool: as many threads as
-// LibTorch may use on this thread (the host sets that by `[threads]`), kept for the thread's life.
+// Tensors on the kernels: which they take, and work split over the calling thread's compute pool: as many
+// threads as LibTorch may use on this thread (the host sets that by `[threads]`), kept for the thread's life.
 
 #include <ATen/core/Tensor.h>
 
@@ -14,8 +14,8 @@ namespace volery::nn {
 
 ComputePool& CurrentPool();
 
-// Memory of the running thread, 64-byte aligned, at least `count` floats; valid until its next call with the same `use`
-// (0 .. 3) on this thread.
+// Memory of the running thread, 64-byte aligned, at least `count` floats; valid until its next call with the
+// same `use` (0 .. 3) on this thread.
 float* ThreadScratch(int use, int64_t count);
 
 // body(task) for each of [0, tasks).
@@ -25,7 +25,8 @@ void ParallelTasks(int64_t tasks, const Body& body) {
       tasks, [](const void* context, int64_t task) { (*static_cast<const Body*>(context))(task); }, &body);
 }
 
-// body(begin, end) over [0, rows) in ranges that are worth a thread; `cost` is roughly the nanoseconds of one row.
+// body(begin, end) over [0, rows) in ranges that are worth a thread; `cost` is roughly the nanoseconds of one
+// row.
 template <class Body>
 void ParallelRows(int64_t rows, int64_t cost, const Body& body) {
   constexpr int64_t kWorthwhile = 10'000, kTasksPerThread = 4;

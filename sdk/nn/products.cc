@@ -14,11 +14,11 @@ using kernels::Element;
 using kernels::kPanelColumns;
 using kernels::ProductArgs;
 
-constexpr int64_t kRowTile = 6;       // of the kernels
-constexpr int64_t kSlab = 512;        // steps of k that are packed at a time: 128 KiB, half an L2
-constexpr int64_t kEdgeRows = 48;     // rows of the buffer for the last, partial panel
-constexpr int64_t kFewRows = 12;      // up to here a product is bound by reading the weights
-constexpr int64_t kRowTask = 96;      // rows of a task that packs its own rows
+constexpr int64_t kRowTile = 6;         // of the kernels
+constexpr int64_t kSlab = 512;          // steps of k that are packed at a time: 128 KiB, half an L2
+constexpr int64_t kEdgeRows = 48;       // rows of the buffer for the last, partial panel
+constexpr int64_t kFewRows = 12;        // up to here a product is bound by reading the weights
+constexpr int64_t kRowTask = 96;        // rows of a task that packs its own rows
 constexpr int64_t kResident = 8 << 20;  // bytes of x that are kept in cache while all panels pass
 
 int64_t Panels(int64_t columns) {
@@ -33,18 +33,18 @@ struct Range {
 // The `part`-th of `parts` ranges of [0, rows), cut at whole tiles.
 Range RowRange(int64_t rows, int64_t part, int64_t parts) {
   const int64_t tiles = (rows + kRowTile - 1) / kRowTile;
-  return {std::min(rows, tiles * part / parts * kRowTile), std::min(rows, tiles * (part + 1) / parts * kRowTile)};
+  return {std::min(rows, tiles * part / parts * kRowTile),
+          std::min(rows, tiles * (part + 1) / parts * kRowTile)};
 }
 
 // Runs the kernel, by way of a buffer where the panel has fewer than 64 columns.
 void RunPanel(const kernels::Table& table, const ProductArgs& args, int64_t columns) {
   if (columns == kPanelColumns) return table.product(args);
-  alignas(64) float buffer[kEdgeRows * kPanelColumns];
+  alignas(64) float buffer[kEdgeRows * kPanelColumns] = {};
   for (int64_t m = 0; m < args.rows; m += kEdgeRows) {
     const int64_t rows = std::min<int64_t>(kEdgeRows, args.rows - m);
     float* c = args.c + m * args.c_row;
     if (args.start != ProductArgs::kZero) {
-      std::memset(buffer, 0, sizeof buffer);
       for (int64_t i = 0; i < rows; i++)
         std::memcpy(buffer + i * kPanelColumns, c + i * args.c_row, columns * sizeof(float));
     }
@@ -59,11 +59,13 @@ void RunPanel(const kernels::Table& table, const ProductArgs& args, int64_t colu
   }
 }
 
-// In how many ranges the rows are cut, so that all threads are busy to the end: the fewest that waste less than a twentieth,
-// since each range reads (or packs) the panels again.
+// In how many ranges the rows are cut, so that all threads are busy to the end: the fewest that waste less
+// than a twentieth, since each range reads (or packs) the panels again.
 int64_t RowParts(int64_t groups, int64_t rows) {
   constexpr int64_t kLeastRows = 24;
-  const int64_t threads = CurrentPool().threads(), most = rows <= kFewRows ? 1 : std::clamp<int64_t>(rows / kLeastRows, 1, std::min<int64_t>(threads, 16));
+  const int64_t threads = CurrentPool().threads();
+  const int64_t most =
+      rows <= kFewRows ? 1 : std::clamp<int64_t>(rows / kLeastRows, 1, std::min<int64_t>(threads, 16));
   int64_t best = 1;
   double best_share = 0;
   for (int64_t parts = 1; parts <= most; parts++) {
@@ -79,15 +81,16 @@ int64_t RowParts(int64_t groups, int64_t rows) {
 template <class Body>
 void ForPanelTasks(int64_t panels, int64_t rows, const Body& body) {
   const int64_t threads = CurrentPool().threads();
-  const int64_t groups = threads == 1 ? 1 : std::min(panels, threads * 16), row_parts = RowParts(groups, rows);
+  const int64_t groups = threads == 1 ? 1 : std::min(panels, threads * 16),
+                row_parts = RowParts(groups, rows);
   ParallelTasks(groups * row_parts, [&](int64_t task) {
     const int64_t g = task / row_parts;
     body(Range{panels * g / groups, panels * (g + 1) / groups}, RowRange(rows, task % row_parts, row_parts));
   });
 }
 
-// Copies (or transposes) 64 columns x `k` of B into a panel. B[k][n] is at b[k * row + n], or at b[n * row + k] where it is
-// transposed.
+// Copies (or transposes) 64 columns x `k` of B into a panel. B[k][n] is at b[k * row + n], or at b[n * row +
+// k] where it is transposed.
 struct SourceB {
   const float* data;
   int64_t row;
@@ -105,11 +108,12 @@ struct SourceB {
 };
 
 // c[rows][columns] = a[rows][k] b, packing b as it goes.
-void MultiplyUnpacked(const float* a, const SourceB& b, float* c, int64_t rows, int64_t columns, int64_t k_size) {
+void MultiplyUnpacked(const float* a, const SourceB& b, float* c, int64_t rows, int64_t columns,
+                      int64_t k_size) {
   const kernels::Table& table = TableFor(Element::kF32);
   // Where x is large, it passes in slices of k that stay in cache while every panel reads them.
-  const int64_t slice =
-      std::max(kSlab, kResident / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(rows, 1) / kSlab * kSlab);
+  const int64_t slice = std::max(
+      kSlab, kResident / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(rows, 1) / kSlab * kSlab);
   if (k_size == 0) std::memset(c, 0, rows * columns * sizeof(float));
   for (int64_t first = 0; first < k_size; first += slice) {
     const int64_t last = std::min(k_size, first + slice);
@@ -147,8 +151,9 @@ at::Tensor PackPanels(const std::vector<at::Tensor>& weights) {
       for (const at::Tensor& w : weights) {
         const Range part{std::max(columns.begin, first), std::min(columns.end, first + w.size(0))};
         if (part.begin < part.end)
-          table.transpose({At(w, (part.begin - first) * in), in, to + (part.begin - columns.begin) * packed.element_size(),
-                           kPanelColumns, part.size(), in});
+          table.transpose({At(w, (part.begin - first) * in), in,
+                           to + (part.begin - columns.begin) * packed.element_size(), kPanelColumns,
+                           part.size(), in});
         first += w.size(0);
       }
     }
@@ -163,8 +168,8 @@ at::Tensor RowsOfPanels(const at::Tensor& panels, const at::Tensor& index) {
   const int64_t* rows = index.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; i++) {
     TORCH_CHECK(rows[i] >= 0 && rows[i] < limit, "weight row ", rows[i], " of ", limit);
-    table.transpose({At(panels, rows[i] / kPanelColumns * in * kPanelColumns + rows[i] % kPanelColumns), kPanelColumns,
-                     At(out, i * in), in, in, 1});
+    table.transpose({At(panels, rows[i] / kPanelColumns * in * kPanelColumns + rows[i] % kPanelColumns),
+                     kPanelColumns, At(out, i * in), in, in, 1});
   }
   return out;
 }
@@ -217,8 +222,8 @@ void AccumulateOuter(const at::Tensor& dy, const at::Tensor& x, const at::Tensor
       table.transpose({dy_data + begin, out, a, rows, rows, count});
       for (int64_t p = 0; p < panels; p++)
         RunPanel(table,
-                 {a, rows, 1, packed + p * rows * kPanelColumns, c + begin * in + p * kPanelColumns, in, count, rows,
-                  ProductArgs::kChain},
+                 {a, rows, 1, packed + p * rows * kPanelColumns, c + begin * in + p * kPanelColumns, in,
+                  count, rows, ProductArgs::kChain},
                  std::min(kPanelColumns, in - p * kPanelColumns));
     }
   });

@@ -32,12 +32,14 @@ at::Tensor Scores(const at::Tensor& logits, int64_t columns, std::span<const flo
   return z / Column(z.size(0), z, z.scalar_type(), [&](int64_t i) { return temperature[i]; });
 }
 
-std::vector<RowSoftmax> RowsByAten(const at::Tensor& logits, int64_t columns, std::span<const float> temperature) {
+std::vector<RowSoftmax> RowsByAten(const at::Tensor& logits, int64_t columns,
+                                   std::span<const float> temperature) {
   const at::Tensor z = Scores(logits, columns, temperature), highest = z.amax(1, /*keepdim=*/true);
   const at::Tensor shifted = z - highest, e = shifted.exp();
   const at::Tensor sum = e.sum({1}, false, at::kDouble), slope = (e * shifted).sum({1}, false, at::kDouble);
   const at::Tensor log_sum = sum.log();
-  const at::Tensor partition = (highest.squeeze(1).to(at::kDouble) + log_sum).cpu(), entropy = (log_sum - slope / sum).cpu();
+  const at::Tensor partition = (highest.squeeze(1).to(at::kDouble) + log_sum).cpu(),
+                   entropy = (log_sum - slope / sum).cpu();
   std::vector<RowSoftmax> out(logits.size(0));
   for (size_t i = 0; i < out.size(); i++)
     out[i] = {partition.const_data_ptr<double>()[i], entropy.const_data_ptr<double>()[i]};
@@ -49,9 +51,10 @@ void GradientByAten(at::Tensor& logits, int64_t columns, std::span<const float> 
   const int64_t count = logits.size(0);
   const auto type = Wide(logits);
   const auto column = [&](const auto& value) { return Column(count, logits, type, value); };
-  const at::Tensor l =
-      (Scores(logits, columns, temperature).to(at::kDouble) -
-       Column(count, logits, at::kDouble, [&](int64_t i) { return rows[i].log_partition; })).to(type);
+  const at::Tensor l = (Scores(logits, columns, temperature).to(at::kDouble) -
+                        Column(count, logits, at::kDouble, [&](int64_t i) {
+                          return rows[i].log_partition;
+                        })).to(type);
   at::Tensor out = l + column([&](int64_t i) { return rows[i].entropy; });
   out.mul_(column([&](int64_t i) { return gradients[i].entropy; }));
   out.add_(column([&](int64_t i) { return gradients[i].log_prob; }));
@@ -63,12 +66,14 @@ void GradientByAten(at::Tensor& logits, int64_t columns, std::span<const float> 
 void Check(const at::Tensor& logits, int64_t columns, std::span<const float> temperature) {
   TORCH_CHECK(logits.dim() == 2 && columns > 0 && columns <= logits.size(1) &&
                   (temperature.empty() || static_cast<int64_t>(temperature.size()) == logits.size(0)),
-              "softmax rows: logits ", logits.sizes(), ", ", columns, " columns, ", temperature.size(), " temperatures");
+              "softmax rows: logits ", logits.sizes(), ", ", columns, " columns, ", temperature.size(),
+              " temperatures");
 }
 
 }  // namespace
 
-std::vector<RowSoftmax> SoftmaxRows(const at::Tensor& logits, int64_t columns, std::span<const float> temperature) {
+std::vector<RowSoftmax> SoftmaxRows(const at::Tensor& logits, int64_t columns,
+                                    std::span<const float> temperature) {
   Check(logits, columns, temperature);
   if (!HasKernels(logits) || logits.stride(1) != 1) return RowsByAten(logits, columns, temperature);
   std::vector<RowSoftmax> out(logits.size(0));
@@ -87,7 +92,8 @@ std::vector<RowSoftmax> SoftmaxRows(const at::Tensor& logits, int64_t columns, s
 void SoftmaxGradientInPlace(at::Tensor& logits, int64_t columns, std::span<const float> temperature,
                             std::span<const RowSoftmax> rows, std::span<const RowGradient> gradients) {
   Check(logits, columns, temperature);
-  if (!HasKernels(logits) || logits.stride(1) != 1) return GradientByAten(logits, columns, temperature, rows, gradients);
+  if (!HasKernels(logits) || logits.stride(1) != 1)
+    return GradientByAten(logits, columns, temperature, rows, gradients);
   const kernels::Table& table = TableFor(ElementOf(logits));
   ParallelRows(logits.size(0), columns / 2, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {

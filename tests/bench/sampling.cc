@@ -1,5 +1,5 @@
-// One cell of the sampling table: tokens a second of the engine, the rate of its products on the model's own shapes, and
-// the worst time between two steps. One JSON line on standard output.
+// One cell of the sampling table: tokens a second of the engine, the rate of its products on the model's own
+// shapes, and the worst time between two steps. One JSON line on standard output.
 //
 //   bench_sampling MODEL float32|bfloat16 decode BATCH [NEW TOKENS]     prompts of 32 tokens
 //   bench_sampling MODEL float32|bfloat16 prefill TOKENS
@@ -11,10 +11,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstring>
-#include <iostream>
 #include <map>
 #include <thread>
 
@@ -23,35 +20,13 @@
 #include "core/policy/model_source.h"
 #include "core/policy/version.h"
 #include "core/tensor/threads.h"
+#include "tests/bench/bench.h"
 
 namespace volery::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr int kThreads = 2, kPrompt = 32;
+constexpr int kPrompt = 32;
 constexpr uint64_t kSeed = 1;
-
-double Seconds(Clock::time_point since) {
-  return std::chrono::duration<double>(Clock::now() - since).count();
-}
-
-template <class T>
-T Must(StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::cerr << Message(value.status()) << "\n";
-  std::exit(1);
-}
-void Must(const Status& status) {
-  if (status.ok()) return;
-  std::cerr << Message(status) << "\n";
-  std::exit(1);
-}
-
-std::vector<int32_t> Prompt(int64_t length, int64_t index, int64_t vocabulary) {
-  std::vector<int32_t> out;
-  for (int64_t i = 0; i < length; i++) out.push_back(static_cast<int32_t>((1000 + 7919 * i + 104729 * index) % vocabulary));
-  return out;
-}
 
 struct Bench {
   policy::ModelSource source;
@@ -83,7 +58,10 @@ struct Bench {
       data::SamplingParams params;
       params.max_new_tokens = tokens;
       params.seed = kSeed;
-      Must(engine.Submit({GroupId::Make(0, 0, static_cast<int>(i)), 0, 1, Prompt(prompt, i, source.info.vocabulary), params}).status());
+      Must(engine
+               .Submit({GroupId::Make(0, 0, static_cast<int>(i)), 0, 1,
+                        Prompt(prompt, i, source.info.vocabulary), params})
+               .status());
     }
   }
 };
@@ -111,12 +89,15 @@ void Decode(Bench& bench, int64_t batch, int32_t tokens) {
   Drain(*engine);
   bench.Submit(*engine, batch, kPrompt, tokens);
   const std::vector<double> steps = Drain(*engine);
-  std::printf("{\"tokens_per_s\": %.3f, \"step_ms_median\": %.4f, \"step_ms_worst\": %.4f}\n",
-              static_cast<double>(batch * tokens) / Sum(steps), [&] {
-                std::vector<double> sorted = steps;
-                std::sort(sorted.begin(), sorted.end());
-                return 1e3 * sorted[sorted.size() / 2];
-              }(), 1e3 * *std::max_element(steps.begin() + 1, steps.end()));
+  std::printf(
+      "{\"tokens_per_s\": %.3f, \"step_ms_median\": %.4f, \"step_ms_worst\": %.4f}\n",
+      static_cast<double>(batch * tokens) / Sum(steps),
+      [&] {
+        std::vector<double> sorted = steps;
+        std::sort(sorted.begin(), sorted.end());
+        return 1e3 * sorted[sorted.size() / 2];
+      }(),
+      1e3 * *std::max_element(steps.begin() + 1, steps.end()));
 }
 
 void Prefill(Bench& bench, int64_t tokens) {
@@ -169,8 +150,8 @@ void Products(Bench& bench, int64_t rows) {
     flops += 2.0 * static_cast<double>(rows * in * out * times);
     bytes += static_cast<double>(w.nbytes() * times);
   }
-  std::printf("{\"tokens_per_s\": %.3f, \"gflop_per_s\": %.2f, \"gbyte_per_s\": %.2f}\n", static_cast<double>(rows) / seconds,
-              flops / seconds / 1e9, bytes / seconds / 1e9);
+  std::printf("{\"tokens_per_s\": %.3f, \"gflop_per_s\": %.2f, \"gbyte_per_s\": %.2f}\n",
+              static_cast<double>(rows) / seconds, flops / seconds / 1e9, bytes / seconds / 1e9);
 }
 
 // Decodes while another thread prepares version after version.
@@ -190,7 +171,9 @@ void Versions(Bench& bench, int64_t batch) {
   });
   during = Drain(*engine);
   preparer.join();
-  const auto worst = [](const std::vector<double>& x) { return 1e3 * *std::max_element(x.begin() + 1, x.end()); };
+  const auto worst = [](const std::vector<double>& x) {
+    return 1e3 * *std::max_element(x.begin() + 1, x.end());
+  };
   std::printf("{\"prepare_ms\": %.2f, \"step_ms_worst\": %.3f, \"step_ms_worst_while_preparing\": %.3f}\n",
               1e3 * *std::min_element(prepare.begin(), prepare.end()), worst(before), worst(during));
 }
@@ -214,7 +197,8 @@ int main(int argc, char** argv) {
   const std::string what = argc > 3 ? argv[3] : "";
   const int64_t number = argc > 4 ? std::atoll(argv[4]) : 1;
   if (argc < 4) {
-    std::cerr << "usage: bench_sampling MODEL float32|bfloat16 decode|prefill|products|versions|read [NUMBER] [NEW TOKENS]\n";
+    std::cerr << "usage: bench_sampling MODEL float32|bfloat16 decode|prefill|products|versions|read "
+                 "[NUMBER] [NEW TOKENS]\n";
     return 2;
   }
   Bench bench(argv[1], std::string(argv[2]) == "bfloat16" ? at::kBFloat16 : at::kFloat);

@@ -1,16 +1,17 @@
 // GRPO steps and plain training, as the peers' scripts run them. One JSON line on standard output.
 //
-//   bench_training MODEL float32|bfloat16 grpo NEW [MICRO-BATCH TOKENS] [STEPS]   8 prompts of 40 tokens x 8 completions of
-//                                                             NEW tokens: samples, trains, publishes; the last step counts
-//   bench_training MODEL float32|bfloat16 packed [MICRO-BATCH TOKENS]    64 sequences of 16 to 512 tokens, loss over all
+//   bench_training MODEL float32|bfloat16 grpo NEW [MICRO-BATCH TOKENS] [STEPS]   8 prompts of 40 tokens x 8
+//   completions of
+//                                                             NEW tokens: samples, trains, publishes; the
+//                                                             last step counts
+//   bench_training MODEL float32|bfloat16 packed [MICRO-BATCH TOKENS]    64 sequences of 16 to 512 tokens,
+//   loss over all
 
 #include <ATen/ATen.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <iostream>
 #include <random>
 
 #include "core/distributed/single_comm.h"
@@ -20,29 +21,12 @@
 #include "core/policy/model_source.h"
 #include "core/tensor/threads.h"
 #include "core/training/trainer.h"
+#include "tests/bench/bench.h"
 
 namespace volery::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr int kThreads = 2;
 constexpr int64_t kPrompts = 8, kSamples = 8, kPromptTokens = 40;
-
-double Since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-template <class T>
-T Must(StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::cerr << Message(value.status()) << "\n";
-  std::exit(1);
-}
-void Must(const Status& status) {
-  if (status.ok()) return;
-  std::cerr << Message(status) << "\n";
-  std::exit(1);
-}
 
 double PeakGib() {
   rusage usage{};
@@ -80,8 +64,7 @@ std::vector<data::SampleRequest> Requests(int64_t step, int32_t tokens, int64_t 
     data::SampleRequest request;
     request.group = GroupId::Make(step, 0, static_cast<int>(p));
     request.samples = kSamples;
-    for (int64_t i = 0; i < kPromptTokens; i++)
-      request.prompt.push_back(static_cast<int32_t>((1000 + 7919 * i + 104729 * p) % vocabulary));
+    request.prompt = Prompt(kPromptTokens, p, vocabulary);
     request.params.max_new_tokens = tokens;
     request.params.seed = 1;
     out.push_back(std::move(request));
@@ -98,27 +81,32 @@ void Grpo(Rig& rig, at::ScalarType dtype, int32_t tokens, int steps) {
     auto begin = Clock::now();
     Must(engine->Update(nullptr, data::OnUpdate::kKeep));
     Must(engine->Update(Must(engine->Prepare(Must(rig.trainer->Snapshot()))), data::OnUpdate::kKeep));
-    const double publish = Since(begin);
+    const double publish = Seconds(begin);
     begin = Clock::now();
-    const auto rollouts = Must(inference::Generate(*engine, Requests(step, tokens, rig.source.info.vocabulary)));
-    const double sample = Since(begin);
+    const auto rollouts =
+        Must(inference::Generate(*engine, Requests(step, tokens, rig.source.info.vocabulary)));
+    const double sample = Seconds(begin);
     data::TrainBatch batch{StepId(step), {}};
     for (size_t g = 0; g < rollouts.size(); g++) {
       data::Group group;
       group.id = GroupId::Make(step, 0, static_cast<int>(g));
       group.rollouts = rollouts[g];
-      for (size_t k = 0; k < group.rollouts.size(); k++) group.rollouts[k].score.total = static_cast<double>(k % 3);
+      for (size_t k = 0; k < group.rollouts.size(); k++)
+        group.rollouts[k].score.total = static_cast<double>(k % 3);
       Must(rig.trainer->Advantages(group));
       batch.groups.push_back(std::move(group));
     }
     begin = Clock::now();
     const auto result = Must(rig.trainer->Step(batch));
-    const double train = Since(begin);
+    const double train = Seconds(begin);
     const double total = publish + sample + train;
     if (step + 1 == steps)
-      std::printf("{\"step_s\": %.3f, \"sample_s\": %.3f, \"train_s\": %.3f, \"publish_s\": %.3f, \"peak_gib\": %.3f, "
-                  "\"new_tokens_per_s\": %.2f}\n",
-                  total, sample, train, publish, PeakGib(), static_cast<double>(kPrompts * kSamples * tokens) / total);
+      std::printf(
+          "{\"step_s\": %.3f, \"sample_s\": %.3f, \"train_s\": %.3f, \"publish_s\": %.3f, \"peak_gib\": "
+          "%.3f, "
+          "\"new_tokens_per_s\": %.2f}\n",
+          total, sample, train, publish, PeakGib(),
+          static_cast<double>(kPrompts * kSamples * tokens) / total);
   }
 }
 
@@ -135,8 +123,7 @@ void Packed(Rig& rig) {
     data::Span prompt, answer;
     prompt.tokens = {1};
     answer.origin = data::SpanOrigin::kSampled;
-    for (int64_t t = 1; t < length; t++)
-      answer.tokens.push_back(static_cast<int32_t>((1000 + 7919 * t + 104729 * i) % rig.source.info.vocabulary));
+    answer.tokens = Prompt(length - 1, i, rig.source.info.vocabulary);
     rollout.spans = {prompt, answer};
     examples.push_back(std::move(rollout));
   }
@@ -145,10 +132,10 @@ void Packed(Rig& rig) {
   for (int i = 0; i < 2; i++) {
     const auto begin = Clock::now();
     Must(rig.trainer->SupervisedStep(examples).status());
-    best = std::min(best, Since(begin));
+    best = std::min(best, Seconds(begin));
   }
-  std::printf("{\"tokens\": %lld, \"tokens_per_s\": %.2f, \"peak_gib\": %.3f}\n", static_cast<long long>(tokens),
-              static_cast<double>(tokens) / best, PeakGib());
+  std::printf("{\"tokens\": %lld, \"tokens_per_s\": %.2f, \"peak_gib\": %.3f}\n",
+              static_cast<long long>(tokens), static_cast<double>(tokens) / best, PeakGib());
 }
 
 }  // namespace
@@ -159,7 +146,8 @@ int main(int argc, char** argv) {
   const std::string what = argc > 3 ? argv[3] : "";
   const auto number = [&](int at, int64_t otherwise) { return argc > at ? std::atoll(argv[at]) : otherwise; };
   if (what != "grpo" && what != "packed") {
-    std::cerr << "usage: bench_training MODEL float32|bfloat16 grpo NEW [MICRO-BATCH TOKENS] [STEPS] | packed [MICRO-BATCH TOKENS]\n";
+    std::cerr << "usage: bench_training MODEL float32|bfloat16 grpo NEW [MICRO-BATCH TOKENS] [STEPS] | "
+                 "packed [MICRO-BATCH TOKENS]\n";
     return 2;
   }
   const auto dtype = std::string(argv[2]) == "bfloat16" ? at::kBFloat16 : at::kFloat;

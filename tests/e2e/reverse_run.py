@@ -1,11 +1,14 @@
-"""configs/reverse.toml, cut to less than half its steps: it learns, and leaves what it promises: metrics, TensorBoard events, Parquet rollouts,
-a model folder that volery and transformers load, whose tokenizer gives the same ids."""
+"""configs/reverse.toml, cut to less than half its steps (with --whole, by hand, all of them: over a minute): it learns, and leaves what it
+promises: metrics, TensorBoard events, Parquet rollouts, a model folder that volery and transformers load, whose tokenizer gives the same ids."""
 import json
 import pathlib
+import sys
 import tempfile
 
 from common import REVERSE, checkpoint, expect, expect_ok, metrics, volery
 
+WHOLE = "--whole" in sys.argv
+STEPS, LEAST_END = (200, 0.9) if WHOLE else (80, 0.6)
 MISMATCH_MAX, MISMATCH_MEAN, MISMATCH_K3 = 1e-4, 1e-5, 1e-8
 TIMES = ("time/", "sampler/", "trainer/", "memory/")
 
@@ -13,8 +16,8 @@ TIMES = ("time/", "sampler/", "trainer/", "memory/")
 def check_learning(rows):
     evals = [row["eval/held_out/avg@1"] for row in rows if "eval/held_out/avg@1" in row]
     print("held-out exact match:", evals)
-    expect(0.1 <= evals[0] <= 0.5, "start", evals[0])
-    expect(evals[-1] >= evals[0] + 0.2 and evals[-1] >= 0.6, "end", evals[-1])
+    expect(0.1 <= evals[0] <= 0.4, "start", evals[0])
+    expect(evals[-1] >= evals[0] + 0.2 and evals[-1] >= LEAST_END, "end", evals[-1])
 
 
 def check_mismatch(rows):
@@ -71,7 +74,7 @@ def check_model(folder):
 def main():
     with tempfile.TemporaryDirectory() as runs:
         run = pathlib.Path(runs) / "reverse"
-        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", "steps=80", "eval.every=0", timeout=900))
+        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", f"steps={STEPS}", "eval.every=0", timeout=900))
         rows = metrics(run)
         check_learning(rows)
         check_mismatch(rows)

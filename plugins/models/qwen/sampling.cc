@@ -89,7 +89,9 @@ struct Model::Step {
 std::unique_ptr<Model::PreparedLayer> Model::PrepareLayer(int64_t i,
                                                           const native::NamedTensors& weights) const {
   const auto vector = [&](const char* name, int64_t size) {
-    return RequireTensor(weights, Name(i, name), {size}).detach().to(options_.device, options_.dtype, false, /*copy=*/true);
+    return RequireTensor(weights, Name(i, name), {size})
+        .detach()
+        .to(options_.device, options_.dtype, false, /*copy=*/true);
   };
   const auto pack = [&](std::initializer_list<Product> products) {
     std::vector<nn::LinearSpec> specs;
@@ -126,7 +128,8 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
   const auto converted = [&](const std::string& name, at::IntArrayRef shape, bool copy) {
     return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
   };
-  if (!config_.tied) out->embedding = converted("model.embed_tokens.weight", {config_.vocabulary, config_.width}, true);
+  if (!config_.tied)
+    out->embedding = converted("model.embed_tokens.weight", {config_.vocabulary, config_.width}, true);
   out->final_norm = converted("model.norm.weight", {config_.width}, true);
   for (int64_t i = 0; i < config_.layers; i++) out->layers.push_back(PrepareLayer(i, weights));
   const nn::LinearSpec head = HeadSpec();
@@ -177,7 +180,8 @@ at::Tensor Model::Advance(const native::PreparedWeights& weights, native::Decode
   Step step{cache, rows.slots, rotary_.Rows(index(rows.positions), at::kFloat), {}};
   if (rows.wanted.size() != rows.tokens.size()) step.wanted = index(rows.wanted);
   const at::Tensor tokens = index(rows.tokens);
-  at::Tensor x = prepared.embedding.defined() ? prepared.embedding.index_select(0, tokens) : prepared.head->WeightRows(tokens);
+  at::Tensor x = prepared.embedding.defined() ? prepared.embedding.index_select(0, tokens)
+                                              : prepared.head->WeightRows(tokens);
   for (int64_t i = 0; i < config_.layers; i++) x = SampleBlock(prepared, i, x, step);
   cache.Commit(rows.slots);
   return nn::RmsNorm(x, prepared.final_norm, config_.eps);

@@ -52,10 +52,11 @@ struct RowsArgs {
   long rows, width;
 };
 
-// Weights of a product are held in panels of this many outputs, [panel][k][kPanelColumns], zero beyond the last output.
+// Weights of a product are held in panels of this many outputs, [panel][k][kPanelColumns], zero beyond the
+// last output.
 constexpr long kPanelColumns = 64;
-// A sum over k is cut into blocks of this length, each one chain of fused multiply-adds from zero; the blocks are added
-// in order. (One chain over all of k has more than 1.5 times the error at k = 1536.)
+// A sum over k is cut into blocks of this length, each one chain of fused multiply-adds from zero; the blocks
+// are added in order. (One chain over all of k has more than 1.5 times the error at k = 1536.)
 constexpr long kProductBlock = 128;
 
 // c[m][n] for one panel: the sum over k of a[m * a_row + k * a_step] * panel[k][n].
@@ -66,13 +67,17 @@ struct ProductArgs {
   float* c;           // kPanelColumns values a row
   long c_row;
   long rows, k;
-  enum { kZero, kAdd, kChain } start;  // the sum; c plus its blocks in order; one chain over all of k begun at c
+  enum {
+    kZero,
+    kAdd,
+    kChain
+  } start;  // the sum; c plus its blocks in order; one chain over all of k begun at c
 };
 
 // One row of `count` logits x, z = x / temperature.
 struct SoftmaxSums {
-  float largest;       // of z; NaN anywhere gives NaN sums
-  double sum, slope;   // of e, and of e (z - largest); e = exp(z - largest)
+  float largest;      // of z; NaN anywhere gives NaN sums
+  double sum, slope;  // of e, and of e (z - largest); e = exp(z - largest)
 };
 // x[i] = scale p (c0 + c1 log p), log p = z - log_partition, p its exponential.
 struct SoftmaxGradientArgs {

@@ -18,7 +18,8 @@ TEST(ComputePool, RunsEachTaskOnceRoundAfterRound) {
   for (int threads : {1, 2, 5}) {
     ComputePool pool(threads);
     EXPECT_EQ(pool.threads(), threads);
-    std::vector<int> runs(97);  // plain ints: a task run twice at once, or read before it ended, is a race that TSan reports
+    std::vector<int> runs(
+        97);  // plain ints: a task run twice at once, or read before it ended, is a race that TSan reports
     for (int round = 0; round < 500; round++) {
       const int64_t tasks = round % 98;
       std::fill(runs.begin(), runs.end(), 0);

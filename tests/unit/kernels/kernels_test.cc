@@ -88,7 +88,8 @@ TEST_P(Product, IsTheSumWithinItsBoundAndTheSameBitsOnAllLevels) {
     for (const auto& [level, name] : Levels()) {
       if (level == Level::kPlain && rows * k > 20'000) continue;  // one fmaf call an element
       std::vector<float> c(rows * kPanelColumns, 7);
-      TableOf(level, element).product({a.data(), k, 1, b.Get(element), c.data(), kPanelColumns, rows, k, ProductArgs::kZero});
+      TableOf(level, element)
+          .product({a.data(), k, 1, b.Get(element), c.data(), kPanelColumns, rows, k, ProductArgs::kZero});
       for (long m = 0; m < rows; m++)
         for (long n = 0; n < kPanelColumns; n++) {
           double sum = 0, size = 0;
@@ -97,7 +98,8 @@ TEST_P(Product, IsTheSumWithinItsBoundAndTheSameBitsOnAllLevels) {
             sum += term;
             size += std::abs(term);
           }
-          // Blocks of 128 and the sum of the blocks: at most 128 + k / 128 roundings of at most the sum of the sizes.
+          // Blocks of 128 and the sum of the blocks: at most 128 + k / 128 roundings of at most the sum of
+          // the sizes.
           const double bound = (128 + static_cast<double>(k) / 128) * 0x1p-24 * size;
           ASSERT_NEAR(c[m * kPanelColumns + n], sum, bound) << name << " row " << m << " column " << n;
         }
@@ -108,8 +110,9 @@ TEST_P(Product, IsTheSumWithinItsBoundAndTheSameBitsOnAllLevels) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Product,
-                         ::testing::Values(Shape{1, 1}, Shape{1, 127}, Shape{2, 128}, Shape{3, 129}, Shape{4, 257}, Shape{5, 31},
-                                           Shape{6, 640}, Shape{7, 65}, Shape{13, 300}, Shape{300, 65}, Shape{17, 1536}));
+                         ::testing::Values(Shape{1, 1}, Shape{1, 127}, Shape{2, 128}, Shape{3, 129},
+                                           Shape{4, 257}, Shape{5, 31}, Shape{6, 640}, Shape{7, 65},
+                                           Shape{13, 300}, Shape{300, 65}, Shape{17, 1536}));
 
 TEST(Product, IsCloserThanOneChain) {
   const long k = 1536, rows = 64;
@@ -121,7 +124,8 @@ TEST(Product, IsCloserThanOneChain) {
     for (long i = 0; i < rows * kPanelColumns; i++) {
       double sum = 0;
       for (long j = 0; j < k; j++)
-        sum += static_cast<double>(a[i / kPanelColumns * k + j]) * static_cast<double>(b[j * kPanelColumns + i % kPanelColumns]);
+        sum += static_cast<double>(a[i / kPanelColumns * k + j]) *
+               static_cast<double>(b[j * kPanelColumns + i % kPanelColumns]);
       error[start == ProductArgs::kChain] += std::abs(sum - static_cast<double>(c[i]));
     }
   }
@@ -136,13 +140,16 @@ TEST(Product, ARowHasTheSameBitsAlone) {
     const Table& table = TableOf(level, Element::kF32);
     std::vector<float> alone(most * kPanelColumns), together(most * kPanelColumns);
     for (long m = 0; m < most; m++)
-      table.product({a.data() + m * k, k, 1, b.data(), alone.data() + m * kPanelColumns, kPanelColumns, 1, k, ProductArgs::kZero});
+      table.product({a.data() + m * k, k, 1, b.data(), alone.data() + m * kPanelColumns, kPanelColumns, 1, k,
+                     ProductArgs::kZero});
     for (long rows = 1; rows <= most; rows++) {
       std::fill(together.begin(), together.end(), 0.0f);
       // The rows end at the last one, so that each row is met at many places of a tile.
       const long from = most - rows;
-      table.product({a.data() + from * k, k, 1, b.data(), together.data(), kPanelColumns, rows, k, ProductArgs::kZero});
-      ASSERT_EQ(std::memcmp(together.data(), alone.data() + from * kPanelColumns, rows * kPanelColumns * 4), 0)
+      table.product(
+          {a.data() + from * k, k, 1, b.data(), together.data(), kPanelColumns, rows, k, ProductArgs::kZero});
+      ASSERT_EQ(std::memcmp(together.data(), alone.data() + from * kPanelColumns, rows * kPanelColumns * 4),
+                0)
           << name << ", " << rows << " rows";
     }
   }
@@ -154,7 +161,8 @@ TEST(Product, AddsAndChainsOnWhatIsThere) {
   for (const auto& [level, name] : Levels()) {
     const Table& table = TableOf(level, Element::kF32);
     const auto run = [&](std::vector<float>& c, long begin, long end, auto start) {
-      table.product({a.data() + begin, k, 1, b.data() + begin * kPanelColumns, c.data(), kPanelColumns, rows, end - begin, start});
+      table.product({a.data() + begin, k, 1, b.data() + begin * kPanelColumns, c.data(), kPanelColumns, rows,
+                     end - begin, start});
     };
     std::vector<float> whole(rows * kPanelColumns), parts = whole, chain = whole, chained = whole;
     run(whole, 0, k, ProductArgs::kZero);
@@ -162,22 +170,26 @@ TEST(Product, AddsAndChainsOnWhatIsThere) {
     run(parts, 256, k, ProductArgs::kAdd);
     EXPECT_EQ(whole, parts) << name;
     run(chain, 0, k, ProductArgs::kChain);
-    for (long cut : {0, 77, 130, 299}) run(chained, cut, cut == 0 ? 77 : cut == 77 ? 130 : cut == 130 ? 299 : 300, ProductArgs::kChain);
+    for (long cut : {0, 77, 130, 299})
+      run(chained, cut, cut == 0 ? 77 : cut == 77 ? 130 : cut == 130 ? 299 : 300, ProductArgs::kChain);
     EXPECT_EQ(chain, chained) << name;
   }
 }
 
 TEST(Transpose, MovesEveryValue) {
-  for (auto [rows, columns] : std::vector<std::pair<long, long>>{{1, 1}, {8, 8}, {9, 7}, {64, 100}, {5, 40}, {17, 33}}) {
+  for (auto [rows, columns] :
+       std::vector<std::pair<long, long>>{{1, 1}, {8, 8}, {9, 7}, {64, 100}, {5, 40}, {17, 33}}) {
     const long from_row = columns + 3, to_row = rows + 2;
     Data from(Numbers(rows * from_row, 9));
     for (const auto& [level, name] : Levels())
       for (Element element : {Element::kF32, Element::kBf16}) {
         Data to = Zeros(columns * to_row);
-        TableOf(level, element).transpose({from.Get(element), from_row, to.Get(element), to_row, rows, columns});
+        TableOf(level, element)
+            .transpose({from.Get(element), from_row, to.Get(element), to_row, rows, columns});
         for (long i = 0; i < rows; i++)
           for (long j = 0; j < columns; j++)
-            ASSERT_EQ(to.At(element, j * to_row + i), from.At(element, i * from_row + j)) << name << " " << i << " " << j;
+            ASSERT_EQ(to.At(element, j * to_row + i), from.At(element, i * from_row + j))
+                << name << " " << i << " " << j;
         ASSERT_EQ(to.At(element, rows), 0) << "between the rows";
       }
   }
@@ -187,21 +199,26 @@ TEST(Transpose, MovesEveryValue) {
 std::vector<Data> RunRows(const Table& table, Element element, long width) {
   const long rows = 5, heads = 3, group = 3, positions = 150;
   std::vector<Data> out;
-  Data x(Numbers(rows * heads * width, 10)), w(Numbers(heads * width, 11)), up(Numbers(rows * heads * width, 12));
+  Data x(Numbers(rows * heads * width, 10)), w(Numbers(heads * width, 11)),
+      up(Numbers(rows * heads * width, 12));
   Data y = Zeros(rows * heads * width);
-  table.rms_norm({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width}, w.Get(element), 1e-5f, nullptr);
+  table.rms_norm({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
+                 w.Get(element), 1e-5f, nullptr);
   out.push_back(y);
-  table.silu_gate({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width}, up.Get(element), heads * width);
+  table.silu_gate({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
+                  up.Get(element), heads * width);
   out.push_back(y);
   const std::vector<float> rstd = Numbers(rows, 18);
   Data dy(Numbers(rows * heads * width, 19)), dgate = Zeros(rows * heads * width), dup = dgate;
-  const kernels::NormBackwardArgs norm{x.Get(element), w.Get(element), dy.Get(element), rstd.data(), y.Get(element), rows, heads * width};
+  const kernels::NormBackwardArgs norm{x.Get(element), w.Get(element), dy.Get(element), rstd.data(),
+                                       y.Get(element), rows,           heads * width};
   table.rms_norm_backward(norm);
   out.push_back(y);
   Data dw(Numbers(heads * width, 20));
   table.rms_norm_weight(norm, dw.f32.data(), 0, heads * width);
   out.push_back(dw);
-  table.silu_gate_backward({x.Get(element), up.Get(element), dy.Get(element), dgate.Get(element), dup.Get(element), rows * heads * width});
+  table.silu_gate_backward({x.Get(element), up.Get(element), dy.Get(element), dgate.Get(element),
+                            dup.Get(element), rows * heads * width});
   out.push_back(dgate);
   out.push_back(dup);
   for (long count : {1L, 15L, rows * heads * width}) {
@@ -213,21 +230,25 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   }
   const std::vector<float> cos = Numbers(rows * width, 13), sin = Numbers(rows * width, 14);
   for (bool inverse : {false, true}) {
-    table.rotate({x.Get(element), y.Get(element), heads * width, heads * width, rows, width / 2 * 2}, 1, cos.data(), sin.data(), inverse);
+    table.rotate({x.Get(element), y.Get(element), heads * width, heads * width, rows, width / 2 * 2}, 1,
+                 cos.data(), sin.data(), inverse);
     out.push_back(y);
   }
-  const long stride = kernels::ValueStride(width), panels = (positions + kernels::kPanel - 1) / kernels::kPanel;
+  const long stride = kernels::ValueStride(width),
+             panels = (positions + kernels::kPanel - 1) / kernels::kPanel;
   Data keys = Zeros(panels * kernels::kPanel * width), values = Zeros(positions * stride);
   Data k(Numbers(positions * width, 15)), v(Numbers(positions * width, 16)), q(Numbers(group * width, 17));
   for (long p = 0; p < positions; p++) {
     const size_t size = element == Element::kF32 ? 4 : 2;
-    table.append(static_cast<char*>(k.Get(element)) + p * width * size, static_cast<char*>(v.Get(element)) + p * width * size,
-                 keys.Get(element), values.Get(element), p, width);
+    table.append(static_cast<char*>(k.Get(element)) + p * width * size,
+                 static_cast<char*>(v.Get(element)) + p * width * size, keys.Get(element),
+                 values.Get(element), p, width);
   }
   std::vector<float> scratch(kernels::AttendScratch(group, width));
   for (long count : {1L, 16L, 64L, 65L, 150L}) {
     Data attended = Zeros(group * width);
-    table.attend({q.Get(element), keys.Get(element), values.Get(element), attended.Get(element), scratch.data(), count, width, group, 0.3f});
+    table.attend({q.Get(element), keys.Get(element), values.Get(element), attended.Get(element),
+                  scratch.data(), count, width, group, 0.3f});
     out.push_back(attended);
   }
   return out;
@@ -239,7 +260,8 @@ TEST(Kernels, AllLevelsGiveTheSameBits) {
       const std::vector<Data> plain = RunRows(TableOf(Level::kPlain, element), element, width);
       for (const auto& [level, name] : Levels()) {
         const std::vector<Data> other = RunRows(TableOf(level, element), element, width);
-        for (size_t i = 0; i < plain.size(); i++) EXPECT_TRUE(plain[i] == other[i]) << name << " width " << width << " output " << i;
+        for (size_t i = 0; i < plain.size(); i++)
+          EXPECT_TRUE(plain[i] == other[i]) << name << " width " << width << " output " << i;
       }
     }
 }

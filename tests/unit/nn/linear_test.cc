@@ -31,22 +31,28 @@ struct Model {
   LinearSpec spec;
 
   Model(int64_t in, int64_t out, at::ScalarType dtype = at::kFloat)
-      : in(in), out(out), tensors{{"w", Random({out, in}, 1, dtype)}, {"b", Random({out}, 2, dtype)}}, spec{"w", "b", in, out} {}
+      : in(in),
+        out(out),
+        tensors{{"w", Random({out, in}, 1, dtype)}, {"b", Random({out}, 2, dtype)}},
+        spec{"w", "b", in, out} {}
   at::Tensor Exact(const at::Tensor& x) const {
     return at::linear(x.to(at::kDouble), tensors.at("w").to(at::kDouble), tensors.at("b").to(at::kDouble));
   }
 };
 
 TEST(Linear, TrainingAndSamplingHaveTheBitsOfOneProduct) {
-  for (auto [rows, in, out] : std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 37, 70}, {40, 700, 130}, {300, 129, 64}, {7, 600, 3}}) {
+  for (auto [rows, in, out] : std::vector<std::array<int64_t, 3>>{
+           {1, 1, 1}, {5, 37, 70}, {40, 700, 130}, {300, 129, 64}, {7, 600, 3}}) {
     Model m(in, out);
     const at::Tensor x = Random({rows, in}, 3);
     const at::Tensor packed = m.factory->Pack({m.spec}, m.tensors)->Forward(x);
-    EXPECT_LE(Difference(packed, m.Exact(x)), 3e-6 * static_cast<double>(in)) << rows << " " << in << " " << out;
+    EXPECT_LE(Difference(packed, m.Exact(x)), 3e-6 * static_cast<double>(in))
+        << rows << " " << in << " " << out;
     for (int threads : {1, 2, 3}) {
       const Threads scope(threads);
       EXPECT_TRUE(at::equal(m.factory->Make(m.spec, m.tensors)->Forward(x), packed)) << threads << " threads";
-      EXPECT_TRUE(at::equal(m.factory->Pack({m.spec}, m.tensors)->Forward(x), packed)) << threads << " threads";
+      EXPECT_TRUE(at::equal(m.factory->Pack({m.spec}, m.tensors)->Forward(x), packed))
+          << threads << " threads";
     }
   }
 }
@@ -58,7 +64,8 @@ TEST(Linear, ARowDependsOnItselfOnly) {
   const at::Tensor all = packed->Forward(x);
   for (int64_t rows : {1, 2, 5, 6, 7, 12, 13, 24, 48, 49, 100, 255})
     for (int64_t first : {int64_t{0}, 256 - rows})
-      EXPECT_TRUE(at::equal(packed->Forward(x.narrow(0, first, rows)), all.narrow(0, first, rows))) << rows << " from " << first;
+      EXPECT_TRUE(at::equal(packed->Forward(x.narrow(0, first, rows)), all.narrow(0, first, rows)))
+          << rows << " from " << first;
 }
 
 TEST(Linear, WidensBFloat16WeightsExactly) {
@@ -68,7 +75,8 @@ TEST(Linear, WidensBFloat16WeightsExactly) {
   EXPECT_EQ(y.scalar_type(), at::kBFloat16);
   Model wide(300, 90);
   for (auto& [name, tensor] : wide.tensors) tensor = m.tensors.at(name).to(at::kFloat);
-  EXPECT_TRUE(at::equal(y, wide.factory->Pack({wide.spec}, wide.tensors)->Forward(x.to(at::kFloat)).to(at::kBFloat16)));
+  EXPECT_TRUE(at::equal(
+      y, wide.factory->Pack({wide.spec}, wide.tensors)->Forward(x.to(at::kFloat)).to(at::kBFloat16)));
 }
 
 TEST(Linear, GivesItsRowsBack) {
@@ -78,7 +86,9 @@ TEST(Linear, GivesItsRowsBack) {
     for (const auto& factory : {MakeLinearFactory(), MakeAtenLinearFactory()}) {
       const auto packed = factory->Pack({{"w", "", 33, 150}, {"v", "", 33, 20}}, both);
       const at::Tensor rows = at::tensor({0, 149, 63, 64, 150, 169}, at::kLong);
-      EXPECT_TRUE(at::equal(packed->WeightRows(rows), at::cat({both.at("w"), both.at("v")}).index_select(0, rows))) << dtype;
+      EXPECT_TRUE(
+          at::equal(packed->WeightRows(rows), at::cat({both.at("w"), both.at("v")}).index_select(0, rows)))
+          << dtype;
     }
   }
 }
@@ -87,7 +97,8 @@ struct Gradients {
   at::Tensor x, w, b;
 };
 
-Gradients RunBackward(Model& m, const at::Tensor& x, const at::Tensor& dy, at::ScalarType dtype = at::kFloat) {
+Gradients RunBackward(Model& m, const at::Tensor& x, const at::Tensor& dy,
+                      at::ScalarType dtype = at::kFloat) {
   at::Tensor input = x.to(dtype).detach().requires_grad_();
   NamedTensors parameters;
   for (const auto& [name, tensor] : m.tensors) parameters[name] = tensor.to(dtype).detach().requires_grad_();
@@ -96,7 +107,8 @@ Gradients RunBackward(Model& m, const at::Tensor& x, const at::Tensor& dy, at::S
 }
 
 TEST(Linear, GradientsAreThoseOfFloat64) {
-  for (auto [rows, in, out] : std::vector<std::array<int64_t, 3>>{{1, 5, 3}, {33, 70, 100}, {200, 600, 65}, {64, 64, 1100}}) {
+  for (auto [rows, in, out] :
+       std::vector<std::array<int64_t, 3>>{{1, 5, 3}, {33, 70, 100}, {200, 600, 65}, {64, 64, 1100}}) {
     Model m(in, out);
     const at::Tensor x = Random({rows, in}, 6), dy = Random({rows, out}, 7);
     const Gradients got = RunBackward(m, x, dy), exact = RunBackward(m, x, dy, at::kDouble);

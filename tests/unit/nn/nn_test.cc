@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdio>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <limits>
 
@@ -153,7 +153,8 @@ TEST(SoftmaxRows, GivesTheGradientOfLogProbsAndEntropyAsAutogradDoes) {
         sums.push_back({dl[i].item<double>(), dh[i].item<double>()});
       }
       SoftmaxGradientInPlace(gradient, columns, t, rows, sums);
-      for (int64_t i = 0; i < 5; i++) gradient[i][target[i]] += dl[i].item<double>() / (warm ? temperature[i] : 1);
+      for (int64_t i = 0; i < 5; i++)
+        gradient[i][target[i]] += dl[i].item<double>() / (warm ? temperature[i] : 1);
       const double bound = dtype == at::kDouble ? 1e-14 : dtype == at::kFloat ? 1e-6 : 2e-2;
       EXPECT_LE(Difference(gradient, x.grad()), bound) << dtype;
       EXPECT_EQ(gradient.narrow(1, columns, 3).abs().max().item<double>(), 0);
@@ -353,8 +354,8 @@ TEST(FillNormal, HasItsMomentsAndDependsOnSeedAndName) {
 // A weak or unique symbol would let the linker take one level's code for another's.
 TEST(KernelFiles, ExportNoWeakSymbols) {
   int files = 0;
-  for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(VOLERY_BINARY_DIR "/sdk/CMakeFiles/volery_nn_kernels.dir")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           VOLERY_BINARY_DIR "/sdk/CMakeFiles/volery_nn_kernels.dir")) {
     if (entry.path().extension() != ".o" || entry.path().parent_path().filename() != "kernels") continue;
     files++;
     FILE* pipe = popen(("nm --defined-only " + entry.path().string()).c_str(), "r");

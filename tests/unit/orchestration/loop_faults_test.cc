@@ -337,8 +337,7 @@ TEST(LoopFaults, TheWatchdogNamesWhatEachThreadWaitsFor) {
   };
   ASSERT_TRUE(run.Run().ok());
   ASSERT_TRUE(report.has_value());
-  for (const char* name : {"sampler", "trainer", "reward threads: "})
-    EXPECT_THAT(*report, HasSubstr(name));
+  for (const char* name : {"sampler", "trainer", "reward threads: "}) EXPECT_THAT(*report, HasSubstr(name));
 }
 
 }  // namespace

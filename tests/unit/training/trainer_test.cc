@@ -64,9 +64,9 @@ TEST(Trainer, AStepMovesWeightsAndReports) {
   EXPECT_EQ(result.outcome, data::StepOutcome::kTrained);
   EXPECT_EQ(trainer->version(), VersionId(1));
   EXPECT_FALSE(SameWeights(before, trainer->CopyWeights()));
-  for (const char* name : {"loss", "grad_norm", "lr", "entropy", "mismatch/max", "mismatch/mean",
-                           "mismatch/k3", "ess", "clip_frac_low", "clip_frac_high", "tokens",
-                           "advantage/abs_mean", "advantage/abs_max"}) {
+  for (const char* name :
+       {"loss", "grad_norm", "lr", "entropy", "mismatch/max", "mismatch/mean", "mismatch/k3", "ess",
+        "clip_frac_low", "clip_frac_high", "tokens", "advantage/abs_mean", "advantage/abs_max"}) {
     ASSERT_TRUE(result.metrics.count(name)) << name;
     EXPECT_TRUE(std::isfinite(result.metrics.at(name))) << name;
   }

@@ -1,7 +1,7 @@
 #pragma once
-// Matrix products for model plugins: every product with a weight goes through an nn::Linear (training, autograd) or an
-// nn::PackedLinear (sampling) that the host's LinearFactory makes, so that adapters, packing and dtype are the host's
-// business. y = x W^T + b, W [out, in] as Hugging Face stores it.
+// Matrix products for model plugins: every product with a weight goes through an nn::Linear (training,
+// autograd) or an nn::PackedLinear (sampling) that the host's LinearFactory makes, so that adapters, packing
+// and dtype are the host's business. y = x W^T + b, W [out, in] as Hugging Face stores it.
 
 #include <ATen/core/Tensor.h>
 
@@ -18,26 +18,26 @@ namespace volery::nn {
 using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct LinearSpec {
-  std::string weight;          // name of W, [out, in]
-  std::string bias;            // name of b, [out]; empty: none
+  std::string weight;  // name of W, [out, in]
+  std::string bias;    // name of b, [out]; empty: none
   int64_t in = 0, out = 0;
 };
 
-// Training: differentiable in x, W and b. One thread. Where W has a gradient already, Backward adds to it in place, row
-// after row: the parts of a batch, one after the other, leave the bits of the whole.
+// Training: differentiable in x, W and b. One thread.
 class Linear {
  public:
   virtual ~Linear() = default;
-  virtual at::Tensor Forward(const at::Tensor& x) const = 0;   // [R, in] -> [R, out]
+  virtual at::Tensor Forward(const at::Tensor& x) const = 0;  // [R, in] -> [R, out]
 };
 
-// Sampling: weights packed once a version, several projections of one input fused along `out`. Immutable, thread-safe.
+// Sampling: weights packed once a version, several projections of one input fused along `out`. Immutable,
+// thread-safe.
 class PackedLinear {
  public:
   virtual ~PackedLinear() = default;
-  virtual at::Tensor Forward(const at::Tensor& x) const = 0;   // [R, in] -> [R, sum of out], x's dtype
-  // Rows of the weights as they were packed, [R, in], in their dtype: the embedding, where the head is tied to it.
-  // rows [R] int64 in [0, sum of out).
+  virtual at::Tensor Forward(const at::Tensor& x) const = 0;  // [R, in] -> [R, sum of out], x's dtype
+  // Rows of the weights as they were packed, [R, in], in their dtype: the embedding, where the head is tied
+  // to it. rows [R] int64 in [0, sum of out).
   virtual at::Tensor WeightRows(const at::Tensor& rows) const = 0;
   virtual int64_t bytes() const = 0;
 };
@@ -47,12 +47,15 @@ class LinearFactory {
   virtual ~LinearFactory() = default;
   virtual std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) = 0;
   // Copies the weights. Throws std::invalid_argument when a tensor is missing or has another shape.
-  virtual std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused, const NamedTensors& weights) const = 0;
+  virtual std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
+                                             const NamedTensors& weights) const = 0;
 };
 
-// On a CPU nn's own products: sampling in float32 or bfloat16 weights (widened exactly; the arithmetic is float32), training
-// in float32. A row's result depends on that row and the weights only, and training and sampling have the same bits in
-// float32. All else by LibTorch.
+// On a CPU nn's own products: sampling in float32 or bfloat16 weights (widened exactly; the arithmetic is
+// float32), training in float32. A row's result depends on that row and the weights only, and training and
+// sampling have the same bits in float32. Where W has a gradient already, Backward adds to it in place; in
+// float32 row after row, so that the parts of a batch, one after the other, leave the bits of the whole. All
+// else by LibTorch.
 VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeLinearFactory();
 // Products by LibTorch as they are: the oracle of tests.
 VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeAtenLinearFactory();
