@@ -1,13 +1,13 @@
 #include "volery/nn/segment_attention.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
-#include <limits>
-#include <map>
-#include <numeric>
 #include <stdexcept>
 #include <string>
+
+#include "parallel.h"
+#include "segment_operators.h"
 
 namespace volery::nn {
 namespace {
@@ -28,112 +28,173 @@ void Check(const std::vector<SegmentRange>& segments, int64_t tokens) {
                                 " tokens");
 }
 
-std::vector<int64_t> AncestorTokens(const std::vector<SegmentRange>& segments, int64_t parent) {
-  std::vector<int64_t> chain;
-  for (int64_t p = parent; p >= 0; p = segments[p].parent) chain.push_back(p);
-  std::vector<int64_t> out;
-  for (auto p = chain.rbegin(); p != chain.rend(); ++p)
-    for (int64_t t = segments[*p].begin; t < segments[*p].end; t++) out.push_back(t);
+// The rows that a segment attends to, its own last.
+struct Path {
+  std::vector<long> rows;
+  long prefix = 0;
+};
+
+}  // namespace
+
+struct SegmentAttention::Plan : torch::CustomClassHolder {
+  std::vector<Path> paths;                      // with kernels
+  std::unique_ptr<SegmentOperators> operators;  // without
+};
+
+namespace {
+
+using Plan = SegmentAttention::Plan;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// q [T, heads, D], k and v [T, kv_heads, D], all contiguous.
+struct Shape {
+  int64_t tokens, heads, kv_heads, dim, group;
+  Shape(const at::Tensor& q, const at::Tensor& k)
+      : tokens(q.size(0)), heads(q.size(1)), kv_heads(k.size(1)), dim(q.size(2)), group(heads / kv_heads) {}
+};
+
+kernels::SegmentArgs Arguments(const Shape& shape, const Path& path, int64_t head, const at::Tensor& q,
+                               const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
+                               const at::Tensor& stats, double scale) {
+  const int64_t columns = head * shape.group * shape.dim;
+  return {At(q, columns),
+          At(k, head * shape.dim),
+          At(v, head * shape.dim),
+          At(out, columns),
+          stats.data_ptr<float>() + head * shape.group * 2,
+          shape.heads * shape.dim,
+          shape.kv_heads * shape.dim,
+          shape.heads * 2,
+          path.rows.data(),
+          path.prefix,
+          static_cast<long>(path.rows.size()),
+          shape.dim,
+          shape.group,
+          static_cast<float>(scale),
+          nullptr};
+}
+
+// body(path index, key head) for all of them.
+template <class Body>
+void ForPathsAndHeads(const Plan& plan, const Shape& shape, const Body& body) {
+  ParallelTasks(static_cast<int64_t>(plan.paths.size()) * shape.kv_heads,
+                [&](int64_t task) { body(task / shape.kv_heads, task % shape.kv_heads); });
+}
+
+at::Tensor Forward(const Plan& plan, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                   double scale, at::Tensor& stats) {
+  const Shape shape(q, k);
+  const at::Tensor out = at::empty({shape.tokens, shape.heads * shape.dim}, q.options().requires_grad(false));
+  stats = at::empty({shape.tokens, shape.heads, 2}, out.options().dtype(at::kFloat));
+  const kernels::Table& table = TableFor(ElementOf(q));
+  ForPathsAndHeads(plan, shape, [&](int64_t path, int64_t head) {
+    kernels::SegmentArgs args = Arguments(shape, plan.paths[path], head, q, k, v, out, stats, scale);
+    args.scratch = ThreadScratch(0, table.segment_floats(args, false));
+    table.segment_forward(args);
+  });
   return out;
 }
 
-// Members of equal ancestors, longest first, cut where padding would waste more than a third.
-std::vector<std::vector<size_t>> MakeGroups(const std::vector<SegmentRange>& segments) {
-  std::map<int64_t, std::vector<size_t>> by_parent;
-  for (size_t i = 0; i < segments.size(); i++) by_parent[segments[i].parent].push_back(i);
-  const auto length = [&](size_t i) { return segments[i].end - segments[i].begin; };
-  std::vector<std::vector<size_t>> groups;
-  for (auto& [parent, members] : by_parent) {
-    std::stable_sort(members.begin(), members.end(),
-                     [&](size_t a, size_t b) { return length(a) > length(b); });
-    for (size_t i : members) {
-      if (i == members.front() || length(i) * 3 < length(groups.back().front()) * 2) groups.emplace_back();
-      groups.back().push_back(i);
+// Adds to the gradients of ancestors what their descendants found, in the order of the segments.
+void AddPrefixes(const Plan& plan, const Shape& shape, const std::vector<at::Tensor>& shares,
+                 const at::Tensor& dk, const at::Tensor& dv) {
+  ParallelTasks(shape.kv_heads * 2, [&](int64_t task) {
+    const int64_t head = task / 2, which = task % 2;
+    float* const sums = (which == 0 ? dk : dv).data_ptr<float>() + head * shape.dim;
+    for (size_t i = 0; i < shares.size(); i++) {
+      const Path& path = plan.paths[i];
+      if (path.prefix == 0) continue;
+      const float* share = shares[i].const_data_ptr<float>() + (head * 2 + which) * path.prefix * shape.dim;
+      for (long p = 0; p < path.prefix; p++)
+        for (int64_t d = 0; d < shape.dim; d++)
+          sums[path.rows[p] * shape.kv_heads * shape.dim + d] += share[p * shape.dim + d];
     }
+  });
+}
+
+struct AttendFunction : torch::autograd::Function<AttendFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const c10::intrusive_ptr<Plan>& plan, double scale) {
+    at::Tensor stats;
+    const at::Tensor out = Forward(*plan, q, k, v, scale, stats);
+    ctx->save_for_backward({q, k, v, out, stats});
+    ctx->saved_data["plan"] = c10::IValue::make_capsule(plan);
+    ctx->saved_data["scale"] = scale;
+    return out;
   }
-  return groups;
-}
 
-at::Tensor RowIndex(const std::vector<int64_t>& rows, int64_t tokens, at::Device device) {
-  bool identity = static_cast<int64_t>(rows.size()) == tokens;
-  for (size_t i = 0; identity && i < rows.size(); i++) identity = rows[i] == static_cast<int64_t>(i);
-  return identity ? at::Tensor() : at::tensor(rows, at::kLong).to(device);
-}
-
-// Own tokens causally, the prefix in full.
-at::Tensor CausalMask(int64_t length, int64_t prefix, at::ScalarType dtype, at::Device device) {
-  at::Tensor mask = at::full({length, prefix + length}, -std::numeric_limits<double>::infinity(),
-                             at::dtype(dtype).device(device));
-  return mask.triu(prefix + 1);
-}
-
-at::Tensor Select(const at::Tensor& x, const at::Tensor& rows) {
-  return rows.defined() ? x.index_select(0, rows) : x;
-}
-
-// [count * length, kv_heads, D] -> [count, heads, length, D], each key head repeated for its queries.
-at::Tensor RepeatHeads(const at::Tensor& x, int64_t count, int64_t repeats) {
-  const int64_t kv_heads = x.size(1), dim = x.size(2);
-  at::Tensor heads = x.view({count, -1, kv_heads, dim}).transpose(1, 2);
-  if (repeats == 1) return heads;
-  return heads.unsqueeze(2)
-      .expand({count, kv_heads, repeats, -1, dim})
-      .reshape({count, kv_heads * repeats, -1, dim});
-}
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], dout = grads[0].contiguous();
+    const auto plan = c10::static_intrusive_pointer_cast<Plan>(ctx->saved_data["plan"].toCapsule());
+    const double scale = ctx->saved_data["scale"].toDouble();
+    const Shape shape(q, k);
+    const auto floats = dout.options().dtype(at::kFloat);
+    const at::Tensor dq = at::empty_like(q), dk = at::empty(k.sizes(), floats),
+                     dv = at::empty(v.sizes(), floats);
+    std::vector<at::Tensor> shares;
+    for (const Path& path : plan->paths)
+      shares.push_back(path.prefix > 0 ? at::empty({shape.kv_heads, 2, path.prefix, shape.dim}, floats)
+                                       : at::Tensor());
+    const kernels::Table& table = TableFor(ElementOf(q));
+    ForPathsAndHeads(*plan, shape, [&](int64_t i, int64_t head) {
+      const Path& path = plan->paths[i];
+      kernels::SegmentBackwardArgs args{Arguments(shape, path, head, q, k, v, saved[3], saved[4], scale),
+                                        At(dout, head * shape.group * shape.dim),
+                                        At(dq, head * shape.group * shape.dim),
+                                        dk.data_ptr<float>() + head * shape.dim,
+                                        dv.data_ptr<float>() + head * shape.dim,
+                                        nullptr,
+                                        nullptr};
+      if (path.prefix > 0) {
+        args.dk_prefix = shares[i].data_ptr<float>() + head * 2 * path.prefix * shape.dim;
+        args.dv_prefix = args.dk_prefix + path.prefix * shape.dim;
+      }
+      args.segment.scratch = ThreadScratch(0, table.segment_floats(args.segment, true));
+      table.segment_backward(args);
+    });
+    AddPrefixes(*plan, shape, shares, dk, dv);
+    return {dq, dk.to(k.scalar_type()), dv.to(v.scalar_type()), at::Tensor(), at::Tensor()};
+  }
+};
 
 }  // namespace
 
 SegmentAttention::SegmentAttention(const std::vector<SegmentRange>& segments, int64_t tokens,
-                                   at::ScalarType dtype, at::Device device) {
+                                   at::ScalarType dtype, at::Device device)
+    : plan_(c10::make_intrusive<Plan>()) {
   Check(segments, tokens);
-  std::vector<int64_t> query_rows, key_rows, output_rows(tokens);
-  for (const std::vector<size_t>& members : MakeGroups(segments)) {
-    const SegmentRange& longest = segments[members.front()];
-    const std::vector<int64_t> prefix = AncestorTokens(segments, longest.parent);
-    Group group{static_cast<int64_t>(members.size()),
-                longest.end - longest.begin,
-                static_cast<int64_t>(prefix.size()),
-                {}};
-    if (group.prefix > 0) group.mask = CausalMask(group.length, group.prefix, dtype, device);
-    for (size_t member : members) {
-      const SegmentRange& s = segments[member];
-      key_rows.insert(key_rows.end(), prefix.begin(), prefix.end());
-      for (int64_t i = 0; i < group.length; i++) {
-        const int64_t row = std::min(s.begin + i, s.end - 1);
-        if (s.begin + i < s.end) output_rows[row] = static_cast<int64_t>(query_rows.size());
-        query_rows.push_back(row);
-        key_rows.push_back(row);
-      }
-    }
-    groups_.push_back(std::move(group));
+  if (!device.is_cpu() || (dtype != at::kFloat && dtype != at::kBFloat16)) {
+    plan_->operators = std::make_unique<SegmentOperators>(segments, tokens, dtype, device);
+    return;
   }
-  query_rows_ = RowIndex(query_rows, tokens, device);
-  key_rows_ = RowIndex(key_rows, tokens, device);
-  output_rows_ = RowIndex(output_rows, static_cast<int64_t>(query_rows.size()), device);
+  for (const SegmentRange& segment : segments) {
+    const std::vector<int64_t> prefix = AncestorTokens(segments, segment.parent);
+    Path path{{prefix.begin(), prefix.end()}, static_cast<long>(prefix.size())};
+    for (int64_t t = segment.begin; t < segment.end; t++) path.rows.push_back(t);
+    plan_->paths.push_back(std::move(path));
+  }
 }
+
+SegmentAttention::SegmentAttention(const SegmentAttention&) = default;
+SegmentAttention::SegmentAttention(SegmentAttention&&) noexcept = default;
+SegmentAttention::~SegmentAttention() = default;
 
 at::Tensor SegmentAttention::Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                     double scale) const {
-  const int64_t heads = q.size(1), dim = q.size(2), repeats = heads / k.size(1);
-  std::vector<int64_t> query_counts, key_counts;
-  for (const Group& group : groups_) {
-    query_counts.push_back(group.count * group.length);
-    key_counts.push_back(group.count * (group.prefix + group.length));
-  }
-  const auto queries = Select(q, query_rows_).split_with_sizes(query_counts);
-  const auto keys = Select(k, key_rows_).split_with_sizes(key_counts);
-  const auto values = Select(v, key_rows_).split_with_sizes(key_counts);
-  std::vector<at::Tensor> outputs;
-  for (size_t i = 0; i < groups_.size(); i++) {
-    const Group& group = groups_[i];
-    const std::optional<at::Tensor> mask = group.mask.defined() ? std::optional(group.mask) : std::nullopt;
-    const at::Tensor y = at::scaled_dot_product_attention(
-        queries[i].view({group.count, group.length, heads, dim}).transpose(1, 2),
-        RepeatHeads(keys[i], group.count, repeats), RepeatHeads(values[i], group.count, repeats), mask, 0.0,
-        !mask.has_value(), scale);
-    outputs.push_back(y.transpose(1, 2).reshape({-1, heads * dim}));
-  }
-  return Select(outputs.size() == 1 ? outputs[0] : at::cat(outputs), output_rows_);
+  TORCH_CHECK(q.dim() == 3 && k.dim() == 3 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
+                  q.size(2) == k.size(2) && q.size(1) % k.size(1) == 0,
+              "SegmentAttention: q ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes());
+  if (plan_->operators) return plan_->operators->Attend(q, k, v, scale);
+  TORCH_CHECK(HasKernels(q) && q.scalar_type() == k.scalar_type() && q.scalar_type() == v.scalar_type(),
+              "SegmentAttention: made for float32 or bfloat16 on the CPU, q is ", q.scalar_type(), " on ",
+              q.device());
+  const at::Tensor a = q.contiguous(), b = k.contiguous(), c = v.contiguous();
+  if (at::GradMode::is_enabled() && (a.requires_grad() || b.requires_grad() || c.requires_grad()))
+    return AttendFunction::apply(a, b, c, plan_, scale);
+  at::Tensor stats;
+  return Forward(*plan_, a, b, c, scale, stats);
 }
 
 }  // namespace volery::nn

@@ -96,6 +96,32 @@ struct TransposeArgs {
   long rows, columns;
 };
 
+// Attention of one training segment, for the queries of one key head. A position's row is path[position]:
+// first the tokens of its ancestors, then its own. Tokens of q, out, dout and dq lie q_row elements apart, of
+// k and v kv_row; the pointers are those of the head's first column.
+struct SegmentArgs {
+  const void *q, *k, *v;  // [T][group][head_dim], [T][head_dim]
+  void* out;              // [T][group][head_dim]
+  float* stats;  // [T][stats_row]: of each query head the largest score and the sum of exp(score - largest)
+  long q_row, kv_row, stats_row;
+  const long* path;
+  long prefix, length;  // own tokens are positions [prefix, length)
+  long head_dim, group;
+  float scale;
+  float* scratch;  // segment_floats, 64-byte aligned
+};
+struct SegmentBackwardArgs {
+  SegmentArgs segment;  // out and stats as the forward pass left them
+  const void* dout;
+  void* dq;
+  float *dk, *dv;                // of own tokens, rows kv_row apart
+  float *dk_prefix, *dv_prefix;  // [prefix][head_dim]: this segment's share of its ancestors' gradients
+};
+// Tokens whose queries are computed together.
+constexpr long SegmentTokens(long group) {
+  return group < 96 ? 96 / group : 1;
+}
+
 struct Table {
   // out = x / sqrt(mean(x^2) + eps), rounded to the element type, times w; rstd (or null): one value a row.
   void (*rms_norm)(const RowsArgs& args, const void* w, float eps, float* rstd);
@@ -116,6 +142,13 @@ struct Table {
   void (*softmax_gradient)(const SoftmaxGradientArgs& args);
   void (*product)(const ProductArgs& args);
   void (*transpose)(const TransposeArgs& args);
+  // Elements to float32.
+  void (*widen)(const void* from, float* to, long count);
+  // Bits as `attend` has them for the same keys.
+  void (*segment_forward)(const SegmentArgs& args);
+  void (*segment_backward)(const SegmentBackwardArgs& args);
+  // Floats of scratch that the two need.
+  long (*segment_floats)(const SegmentArgs& args, bool backward);
 };
 
 // One getter a level, each in its own object file.

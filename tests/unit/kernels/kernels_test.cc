@@ -266,5 +266,46 @@ TEST(Kernels, AllLevelsGiveTheSameBits) {
     }
 }
 
+// One segment of 75 tokens after 60 of its ancestors, forward and backward: the outputs of a level.
+std::vector<Data> RunSegment(const Table& table, Element element, long width) {
+  const long tokens = 160, group = 3, prefix = 60, own = 75;
+  std::vector<long> path;
+  for (long i = 0; i < prefix; i++) path.push_back(i);
+  for (long i = 0; i < own; i++) path.push_back(80 + i);
+  Data q(Numbers(tokens * group * width, 21)), k(Numbers(tokens * width, 22)), v(Numbers(tokens * width, 23)),
+      dout(Numbers(tokens * group * width, 24)), out = Zeros(tokens * group * width), dq = out;
+  std::vector<float> stats(tokens * group * 2), dk(tokens * width), dv = dk, dk_prefix(prefix * width),
+                                                                    dv_prefix = dk_prefix;
+  kernels::SegmentBackwardArgs args{
+      {q.Get(element), k.Get(element), v.Get(element), out.Get(element), stats.data(), group * width, width,
+       group * 2, path.data(), prefix, prefix + own, width, group, 0.3f, nullptr},
+      dout.Get(element),
+      dq.Get(element),
+      dk.data(),
+      dv.data(),
+      dk_prefix.data(),
+      dv_prefix.data()};
+  std::vector<float> scratch(table.segment_floats(args.segment, true));
+  args.segment.scratch = scratch.data();
+  table.segment_forward(args.segment);
+  table.segment_backward(args);
+  std::vector<Data> all = {out, dq};
+  for (auto& x : {stats, dk, dv, dk_prefix, dv_prefix}) all.emplace_back(x);
+  return all;
+}
+
+TEST(Kernels, SegmentsHaveTheSameBitsOnAllLevels) {
+  for (long width : {12, 64, 80})
+    for (Element element : {Element::kF32, Element::kBf16}) {
+      const std::vector<Data> plain = RunSegment(TableOf(Level::kPlain, element), element, width);
+      EXPECT_NE(plain[0].At(element, 100 * 3 * width), 0);
+      for (const auto& [level, name] : Levels()) {
+        const std::vector<Data> other = RunSegment(TableOf(level, element), element, width);
+        for (size_t i = 0; i < plain.size(); i++)
+          EXPECT_TRUE(plain[i] == other[i]) << name << " width " << width << " output " << i;
+      }
+    }
+}
+
 }  // namespace
 }  // namespace volery::nn

@@ -8,33 +8,18 @@
 #include <filesystem>
 #include <limits>
 
+#include "tests/unit/nn/tensors.h"
 #include "volery/nn/activation.h"
 #include "volery/nn/embedding.h"
 #include "volery/nn/initialise.h"
 #include "volery/nn/linear.h"
 #include "volery/nn/norm.h"
 #include "volery/nn/rotary.h"
-#include "volery/nn/segment_attention.h"
 #include "volery/nn/slot_cache.h"
 #include "volery/nn/softmax.h"
 
 namespace volery::nn {
 namespace {
-
-at::Tensor Random(at::IntArrayRef shape, at::ScalarType dtype, uint64_t seed, bool grad = false) {
-  at::Tensor out = at::randn(shape, at::detail::createCPUGenerator(seed), at::dtype(at::kDouble)).to(dtype);
-  return out.set_requires_grad(grad);
-}
-double Difference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-std::vector<at::Tensor> Gradients(const at::Tensor& y, std::vector<at::Tensor> inputs) {
-  for (at::Tensor& x : inputs) x.mutable_grad() = at::Tensor();
-  (y.to(at::kDouble) * Random(y.sizes(), at::kDouble, 99)).sum().backward();
-  std::vector<at::Tensor> out;
-  for (const at::Tensor& x : inputs) out.push_back(x.grad().clone());
-  return out;
-}
 
 at::Tensor PlainNorm(const at::Tensor& x, const at::Tensor& w, double eps) {
   return x * (x.square().mean(-1, true) + eps).rsqrt() * w;
@@ -210,51 +195,6 @@ TEST(Rotary, ScalingKinds) {
   EXPECT_DOUBLE_EQ(AttentionFactor(spec), 0.1 * std::log(4.0) + 1);
   spec.attention_factor = 0.7;
   EXPECT_DOUBLE_EQ(AttentionFactor(spec), 0.7);
-}
-
-// One softmax over an explicit [T, T] mask.
-at::Tensor DenseAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          const std::vector<SegmentRange>& segments, double scale) {
-  const int64_t tokens = q.size(0), group = q.size(1) / k.size(1);
-  at::Tensor allowed = at::zeros({tokens, tokens}, at::kBool);
-  for (const SegmentRange& s : segments) {
-    allowed.narrow(0, s.begin, s.end - s.begin)
-        .narrow(1, s.begin, s.end - s.begin)
-        .copy_(at::ones({s.end - s.begin, s.end - s.begin}, at::kBool).tril());
-    for (int64_t p = s.parent; p >= 0; p = segments[p].parent)
-      allowed.narrow(0, s.begin, s.end - s.begin)
-          .narrow(1, segments[p].begin, segments[p].end - segments[p].begin)
-          .fill_(true);
-  }
-  const at::Tensor scores = at::einsum("thd,shd->hts", {q, k.repeat_interleave(group, 1)}) * scale;
-  const at::Tensor p = at::softmax(scores.masked_fill(allowed.logical_not(), -INFINITY), -1);
-  return at::einsum("hts,shd->thd", {p, v.repeat_interleave(group, 1)}).reshape({tokens, -1});
-}
-
-TEST(SegmentAttention, EqualsDenseMaskWithGradients) {
-  const std::vector<std::vector<SegmentRange>> layouts = {
-      {{0, 40, -1}},
-      {{0, 10, -1}, {10, 11, -1}, {11, 40, -1}},
-      {{0, 8, -1}, {8, 14, 0}, {14, 17, 0}, {17, 23, 0}, {23, 30, -1}, {30, 33, 4}, {33, 40, 1}}};
-  for (const auto& segments : layouts) {
-    at::Tensor q = Random({40, 6, 8}, at::kDouble, 1, true), k = Random({40, 2, 8}, at::kDouble, 2, true),
-               v = Random({40, 2, 8}, at::kDouble, 3, true);
-    const at::Tensor expected = DenseAttention(q, k, v, segments, 0.4);
-    const auto expected_gradients = Gradients(expected, {q, k, v});
-    const SegmentAttention attention(segments, 40, at::kDouble, at::kCPU);
-    const at::Tensor y = attention.Attend(q, k, v, 0.4);
-    EXPECT_LE(Difference(y, expected), 1e-12);
-    const auto gradients = Gradients(y, {q, k, v});
-    for (int i = 0; i < 3; i++) EXPECT_LE(Difference(gradients[i], expected_gradients[i]), 1e-11);
-  }
-}
-
-TEST(SegmentAttention, RefusesWrongSegments) {
-  const auto make = [](std::vector<SegmentRange> s) { SegmentAttention(s, 10, at::kFloat, at::kCPU); };
-  EXPECT_THROW(make({{0, 9, -1}}), std::invalid_argument);
-  EXPECT_THROW(make({{0, 5, -1}, {6, 10, -1}}), std::invalid_argument);
-  EXPECT_THROW(make({{0, 5, 1}, {5, 10, -1}}), std::invalid_argument);
-  EXPECT_THROW(make({{0, 5, -1}, {5, 5, -1}, {5, 10, -1}}), std::invalid_argument);
 }
 
 struct CacheCase {

@@ -1,7 +1,8 @@
 #pragma once
 // Causal attention of a packed training batch: each segment attends to itself causally and to all tokens of
-// its parent, its parent's parent and so on. Segments of one parent and similar length are computed together;
-// no [T, T] mask is made.
+// its parent, its parent's parent and so on. On a CPU, in float32 and bfloat16, a token's result has the bits
+// that SlotCache gives for it when it is decoded, and its gradients don't depend on the other sequences of
+// the batch.
 //
 //   SegmentAttention attention(segments, at::kFloat, device);   // once a batch
 //   at::Tensor y = attention.Attend(q, k, v, scale);            // every layer
@@ -22,20 +23,18 @@ struct SegmentRange {
 
 class VOLERY_NN_EXPORT SegmentAttention {
  public:
+  struct Plan;
   // `segments`: ascending and disjoint, covering [0, tokens). Throws std::invalid_argument otherwise.
   SegmentAttention(const std::vector<SegmentRange>& segments, int64_t tokens, at::ScalarType dtype,
                    at::Device device);
+  SegmentAttention(const SegmentAttention&);
+  SegmentAttention(SegmentAttention&&) noexcept;
+  ~SegmentAttention();
   // q [T, heads, head_dim], k and v [T, kv_heads, head_dim] -> [T, heads * head_dim]; differentiable.
   at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) const;
 
  private:
-  // Segments of equal ancestors, padded on the right to `length` rows each.
-  struct Group {
-    int64_t count = 0, length = 0, prefix = 0;
-    at::Tensor mask;  // [length, prefix + length]; undefined where plain causal
-  };
-  std::vector<Group> groups_;
-  at::Tensor query_rows_, key_rows_, output_rows_;  // undefined: as they are
+  c10::intrusive_ptr<Plan> plan_;
 };
 
 }  // namespace volery::nn
