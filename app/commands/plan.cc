@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <iostream>
 #include <memory>
 
@@ -17,8 +19,15 @@ struct Options {
   bool reference = false;
 };
 
+// The process's own memory so far: LibTorch and the code that is loaded.
+int64_t ResidentBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
 // An upper bound on what stands in memory at once, part by part.
-StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source) {
+StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source, int64_t program_bytes) {
   VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
   VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine, MakeEngineOptions(recipe, source.vocabulary()));
   VOLERY_ASSIGN_OR_RETURN(const auto model, source.Build(engine.dtype, c10::kCPU));
@@ -28,6 +37,10 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   question.vocabulary_rows = source.info.vocabulary;
   question.layers = source.info.layers;
   question.width = source.info.width;
+  question.saved_elements = source.info.saved_elements;
+  question.checkpointed = trainer.checkpoint_activations;
+  question.program_bytes = program_bytes;
+  question.compute_bytes = trainer.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
   question.reference = recipe.algorithm.kl > 0;
   question.master_bytes = trainer.dtype == c10::ScalarType::Double ? 8 : 4;
   question.sampler_bytes = engine.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
@@ -46,6 +59,7 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
 }
 
 Status Plan(const std::vector<std::string>& words) {
+  const int64_t program_bytes = ResidentBytes();
   VOLERY_ASSIGN_OR_RETURN(const CheckedRecipe checked, LoadChecked(words));
   const config::Recipe& recipe = checked.recipe();
   VOLERY_ASSIGN_OR_RETURN(const policy::ModelSource source, OpenRecipeModel(checked, false));
@@ -62,7 +76,7 @@ Status Plan(const std::vector<std::string>& words) {
   std::cout << "\n# files\n" << folder << (base::Exists(folder) ? "  (exists already: needs --resume or another name)" : "") << "\n";
   VOLERY_ASSIGN_OR_RETURN(const uint64_t free_bytes, base::FreeDiskBytes(recipe.runs));
   std::cout << free_bytes / 1000000 << " MB free there\n";
-  VOLERY_ASSIGN_OR_RETURN(const std::string memory, MemoryText(recipe, source));
+  VOLERY_ASSIGN_OR_RETURN(const std::string memory, MemoryText(recipe, source, program_bytes));
   std::cout << "\n# memory\n" << memory;
   return OkStatus();
 }

@@ -12,10 +12,10 @@ const char* ElementName(int64_t bytes) {
   return bytes == 8 ? "float64" : bytes == 4 ? "float32" : "bfloat16";
 }
 
-// Of one block, kept for backward: about ten rows of the width and three of the feed-forward's a token.
+// Kept for the backward pass: of every block, or of one and every block's input.
 int64_t ActivationBytes(const MemoryQuestion& q) {
-  const int64_t ffn = q.ffn_width > 0 ? q.ffn_width : 4 * q.width;
-  return q.batch_tokens * q.layers * (10 * q.width + 3 * ffn) * q.master_bytes;
+  const int64_t block = q.saved_elements > 0 ? q.saved_elements : 22 * q.width;
+  return q.batch_tokens * q.compute_bytes * (q.checkpointed ? q.layers * q.width + block : q.layers * block);
 }
 
 }  // namespace
@@ -25,12 +25,14 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
   const auto add = [&items](const std::string& label, int64_t bytes) {
     if (bytes > 0) items.push_back({label, bytes});
   };
+  add("the program and its libraries", q.program_bytes);
   const int64_t master = q.parameters * q.master_bytes;
   const int64_t prepared = q.parameters * q.sampler_bytes;
   add(Cat(q.trains ? "master weights (" : "weights as read (", ElementName(q.master_bytes), ")"), master);
   if (q.trains) {
     add(Cat("gradients (", ElementName(q.master_bytes), ")"), master);
     add("Adam's moments (2 a parameter)", 2 * master);
+    add("weights to compute with (bfloat16)", q.compute_bytes == 2 ? 2 * q.parameters : 0);
     add("frozen reference weights", q.reference ? master : 0);
     add(Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), ActivationBytes(q));
   }

@@ -1,6 +1,6 @@
 #pragma once
 // How much memory a run needs, part by part: what `volery plan` prints. An estimate from shapes alone,
-// nothing is allocated; allocator overhead and the program itself are not counted.
+// nothing is allocated; allocator overhead is not counted.
 
 #include <cstdint>
 #include <string>
@@ -9,14 +9,18 @@
 namespace volery::policy {
 
 struct MemoryQuestion {
-  int64_t parameters = 0;                        // elements of all weights
-  int64_t vocabulary_rows = 0;                   // of the head
-  int64_t layers = 0, width = 0, ffn_width = 0;  // ffn_width 0: 4 x width
-  bool trains = true;        // false: generate, score
-  bool reference = false;    // a frozen copy for the KL term
-  int64_t master_bytes = 4;  // of an element of the trainer's weights
-  int64_t sampler_bytes = 4;  // of an element of prepared weights
-  int64_t prepared = 2;       // packed versions at once: in use and being packed
+  int64_t parameters = 0;       // elements of all weights
+  int64_t vocabulary_rows = 0;  // of the head
+  int64_t layers = 0, width = 0;
+  int64_t saved_elements = 0;  // of a token and block, for the backward pass; 0: a guess from the width
+  bool checkpointed = false;   // blocks are computed again in the backward pass
+  bool trains = true;          // false: generate, score
+  bool reference = false;      // a frozen copy for the KL term
+  int64_t program_bytes = 0;   // of the process before it opens anything
+  int64_t master_bytes = 4;    // of an element of the trainer's weights
+  int64_t compute_bytes = 4;   // of an element of activations; 2: a bfloat16 copy of the weights too
+  int64_t sampler_bytes = 4;   // of an element of prepared weights
+  int64_t prepared = 2;        // packed versions at once: in use and being packed
   int64_t slots = 0, slot_tokens = 0;  // decode state at its largest
   int64_t state_bytes_per_slot = 0, state_bytes_per_token = 0;
   int64_t batch_tokens = 0;  // of a micro-batch

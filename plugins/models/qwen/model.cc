@@ -57,8 +57,8 @@ Model::Model(const std::string& config_json, const native::BuildOptions& options
     options_.linears = own_linears_.get();
   }
   ListParameters();
-  info_ = {config_.family, config_.layers,  config_.width, config_.vocabulary, config_.context, 0,
-           config_.tied,   config_.stop_ids};
+  info_ = {config_.family, config_.layers,   config_.width,  config_.vocabulary, config_.context, 0,
+           config_.tied,   config_.stop_ids, SavedElements()};
   for (const native::TensorSpec& spec : parameters_) info_.parameters += c10::multiply_integers(spec.shape);
 }
 
@@ -118,6 +118,14 @@ void Model::ListParameters() {
   }
   add(kFinalNorm, {config_.width});
   if (!config_.tied) add(kHead, {config_.vocabulary, config_.width});
+}
+
+// Inputs of the two norms and what they give, queries, keys, values, what attention gives and its two
+// statistics a head, the feed-forward's three rows; with head norms, their inputs.
+int64_t Model::SavedElements() const {
+  const int64_t q = config_.heads * config_.head_dim, kv = config_.kv_heads * config_.head_dim;
+  return 4 * config_.width + 2 * q + 2 * kv + 2 * config_.heads + 3 * config_.ffn_width +
+         (config_.head_norm ? q + kv : 0);
 }
 
 double Model::AttentionScale() const {

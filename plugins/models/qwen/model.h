@@ -50,6 +50,7 @@ class Model final : public native::Model {
   std::string Name(int64_t layer, const char* rest) const;
   void ListParameters();
   double AttentionScale() const;
+  int64_t SavedElements() const;
   at::Tensor TrainAttention(const TrainLayer& layer, const at::Tensor& x, native::TrainContext& ctx) const;
   std::unique_ptr<PreparedLayer> PrepareLayer(int64_t layer, const native::NamedTensors& weights) const;
   at::Tensor SampleBlock(const Prepared& weights, int64_t layer, const at::Tensor& x, const Step& step) const;

@@ -41,6 +41,21 @@ TEST(Memory, CountsEveryCopy) {
   EXPECT_EQ(Of(EstimateMemory(q), "prepared weights of the sampler (1, bfloat16)"), 2 * 1000);
 }
 
+TEST(Memory, ActivationsOfBlocks) {
+  MemoryQuestion q;
+  q.parameters = 100;
+  q.layers = 3;
+  q.width = 10;
+  q.saved_elements = 70;
+  q.batch_tokens = 5;
+  EXPECT_EQ(Of(EstimateMemory(q), "activations of a micro-batch of 5 tokens"), 5 * 3 * 70 * 4);
+  q.checkpointed = true;
+  EXPECT_EQ(Of(EstimateMemory(q), "activations"), 5 * (3 * 10 + 70) * 4);
+  q.compute_bytes = 2;
+  EXPECT_EQ(Of(EstimateMemory(q), "activations"), 5 * (3 * 10 + 70) * 2);
+  EXPECT_EQ(Of(EstimateMemory(q), "weights to compute with"), 2 * 100);
+}
+
 TEST(Memory, BytesForPeople) {
   EXPECT_EQ(BytesText(0), "0 B");
   EXPECT_EQ(BytesText(12 << 10), "12 KiB");

@@ -46,6 +46,7 @@ struct ModelInfo {
   int64_t layers = 0, width = 0, vocabulary = 0, context = 0, parameters = 0;
   bool tied = false;            // the output matrix is the embedding
   std::vector<int64_t> stop_ids;// eos ids that the config names
+  int64_t saved_elements = 0;   // that one block keeps a token for its backward pass, for `volery plan`; 0: unknown
 };
 
 // A tensor of a foreign file (GGUF, .pth): where it goes and how its rows must be permuted.
