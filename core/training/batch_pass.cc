@@ -128,7 +128,6 @@ void BatchPass::Accumulate(const LossBatch& batch, std::span<const int32_t> indi
                            const TokenObserver& observe) const {
   for (const data::MicroBatch& micro : data::PackSequences(batch.sequences, indices, options_.packing)) {
     AccumulateMicroBatch(batch, micro, sums, observe);
-    store_.CollectGradients();
   }
 }
 

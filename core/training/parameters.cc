@@ -65,15 +65,11 @@ StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const std::vect
 }
 
 void ParameterStore::MakeLeaves(at::ScalarType compute) {
-  if (compute == at::kBFloat16) {
-    cast_ = masters_.to(at::kBFloat16);
-    cast_gradients_ = at::zeros_like(cast_);
-  }
+  if (compute == at::kBFloat16) cast_ = masters_.to(at::kBFloat16);
   const at::Tensor& values = cast_.defined() ? cast_ : masters_;
-  const at::Tensor& gradients = cast_.defined() ? cast_gradients_ : gradients_;
   for (const ParameterRange& range : ranges_) {
     at::Tensor leaf = View(values, range).detach().requires_grad_();
-    leaf.mutable_grad() = View(gradients, range);
+    leaf.mutable_grad() = View(gradients_, range);  // float32 for bfloat16 leaves too
     bound_[range.name] = leaf;
   }
 }
@@ -85,14 +81,6 @@ at::Tensor ParameterStore::View(const at::Tensor& flat, const ParameterRange& ra
 void ParameterStore::ZeroGradients() {
   const at::NoGradGuard no_grad;
   gradients_.zero_();
-  if (cast_.defined()) cast_gradients_.zero_();
-}
-
-void ParameterStore::CollectGradients() {
-  if (!cast_.defined()) return;
-  const at::NoGradGuard no_grad;
-  gradients_.add_(cast_gradients_);
-  cast_gradients_.zero_();
 }
 
 void ParameterStore::PublishMasters() {

@@ -1,8 +1,8 @@
 #pragma once
 // ParameterStore: the trainer's weights and gradients in flat buffers. Tensors that the model is bound to are
 // views into one buffer, their .grad views into another, so the optimiser and the collectives see plain
-// ranges. Masters are float32 (float64 for a float64 model); a bfloat16 model computes with a cast copy,
-// whose gradients are added to float32 ones after every micro-batch. The trainer's thread only.
+// ranges. Masters and gradients are float32 (float64 for a float64 model); a bfloat16 model computes with a
+// cast copy of the masters. The trainer's thread only.
 
 #include <ATen/core/Tensor.h>
 
@@ -37,8 +37,6 @@ class ParameterStore {
   at::Tensor gradients() const { return gradients_; }           // flat, of the masters' dtype
 
   void ZeroGradients();
-  // After each micro-batch: moves a bfloat16 model's gradients into gradients().
-  void CollectGradients();
   // After masters() changed: renews the cast copy of a bfloat16 model.
   void PublishMasters();
   // Swaps masters() with `other` (flat, same dtype), and publishes. Twice is the identity.
@@ -56,7 +54,7 @@ class ParameterStore {
 
   std::vector<ParameterRange> ranges_;
   at::Tensor masters_, gradients_;
-  at::Tensor cast_, cast_gradients_;  // bfloat16 only
+  at::Tensor cast_;  // bfloat16 only
   native::NamedTensors bound_;
 };
 

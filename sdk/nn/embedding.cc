@@ -20,9 +20,9 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &weight = saved[0], &tokens = saved[1];
     const at::NoGradGuard no_grad;
-    WeightGradient gradient = GradientOf(weight, grads[0].scalar_type());
-    gradient.sum.index_add_(0, tokens, grads[0]);
-    return {gradient.returned, at::Tensor()};
+    WeightGradient gradient = GradientOf(weight);
+    gradient.sum.index_add_(0, tokens, grads[0].to(gradient.sum.scalar_type()));
+    return {gradient.Returned(weight), at::Tensor()};
   }
 };
 

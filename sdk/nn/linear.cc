@@ -95,26 +95,28 @@ class AtenFactory : public LinearFactory {
   }
 };
 
-// Products by nn's kernels (float32 on a CPU) or by LibTorch; x [R, in], W [out, in], dy [R, out].
+// Products by nn's kernels (sums in float32) or by LibTorch; x [R, in], W [out, in], dy [R, out].
 struct KernelProducts {
   static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight) {
-    at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
-    MultiplyTransposed(x, weight, y);
-    return y;
+    const at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options().dtype(at::kFloat));
+    MultiplyTransposed(x.to(at::kFloat), weight, y);
+    return y.to(x.scalar_type());
   }
   static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight) {
-    at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options());
-    Multiply(dy, weight, dx);
-    return dx;
+    const at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options().dtype(at::kFloat));
+    Multiply(dy.to(at::kFloat), weight, dx);
+    return dx.to(weight.scalar_type());
   }
   static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) {
-    AccumulateOuter(dy, x, sum);
+    AccumulateOuter(dy.to(at::kFloat), x.to(at::kFloat), sum);
   }
 };
 struct AtenProducts {
   static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight); }
   static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight) { return at::mm(dy, weight); }
-  static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) { sum.addmm_(dy.t(), x); }
+  static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) {
+    sum.add_(at::mm(dy.t(), x));
+  }
 };
 
 template <class Products>
@@ -131,9 +133,9 @@ struct LinearFunction : torch::autograd::Function<LinearFunction<Products>> {
     at::Tensor dx, dw;
     if (ctx->needs_input_grad(0)) dx = Products::Input(dy, weight);
     if (ctx->needs_input_grad(1)) {
-      WeightGradient gradient = GradientOf(weight, weight.scalar_type());
+      WeightGradient gradient = GradientOf(weight);
       Products::AddWeight(dy, x, gradient.sum);
-      dw = gradient.returned;
+      dw = gradient.Returned(weight);
     }
     return {dx, dw};
   }
@@ -183,10 +185,11 @@ class KernelPacked final : public PackedLinear {
 
 class KernelFactory final : public AtenFactory {
  public:
+  explicit KernelFactory(bool bfloat16_dots) : bfloat16_dots_(bfloat16_dots) {}
   std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
     const at::Tensor weight = Find(parameters, spec.weight, {spec.out, spec.in});
     const at::Tensor bias = FindBias(spec, parameters);
-    if (weight.scalar_type() == at::kBFloat16)
+    if (weight.scalar_type() == at::kBFloat16 && (!weight.device().is_cpu() || bfloat16_dots_))
       return std::make_unique<InPlaceLinear<AtenProducts>>(weight, bias);
     if (!HasKernels(weight) || !weight.is_contiguous()) return AtenFactory::Make(spec, parameters);
     return std::make_unique<InPlaceLinear<KernelProducts>>(weight, bias);
@@ -198,12 +201,22 @@ class KernelFactory final : public AtenFactory {
     if (!HasKernels(parts.weights[0])) return std::make_unique<AtenPacked>(parts);
     return std::make_unique<KernelPacked>(parts);
   }
+
+ private:
+  bool bfloat16_dots_;
 };
 
 }  // namespace
 
-std::unique_ptr<LinearFactory> MakeLinearFactory() {
-  return std::make_unique<KernelFactory>();
+bool HasBfloat16Dots() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+std::unique_ptr<LinearFactory> MakeLinearFactory(bool bfloat16_dots) {
+  return std::make_unique<KernelFactory>(bfloat16_dots);
 }
 std::unique_ptr<LinearFactory> MakeAtenLinearFactory() {
   return std::make_unique<AtenFactory>();

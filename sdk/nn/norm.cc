@@ -70,14 +70,13 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
           end - begin,          width};
     };
     ParallelRows(rows, width, [&](int64_t begin, int64_t end) { table.rms_norm_backward(part(begin, end)); });
-    const WeightGradient of_weight = GradientOf(w, at::kFloat);
+    const WeightGradient of_weight = GradientOf(w);
     constexpr int64_t kColumns = 64;
     ParallelRows((width + kColumns - 1) / kColumns, rows * kColumns / 4, [&](int64_t begin, int64_t end) {
       table.rms_norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), begin * kColumns,
                             std::min(width, end * kColumns));
     });
-    const at::Tensor& dw = of_weight.returned;
-    return {dx, dw.defined() ? dw.to(w.scalar_type()) : dw, at::Tensor()};
+    return {dx, of_weight.Returned(w), at::Tensor()};
   }
 
   static variable_list BackwardByAten(const variable_list& saved, const at::Tensor& gradient) {

@@ -89,22 +89,37 @@ void ForPanelTasks(int64_t panels, int64_t rows, const Body& body) {
   });
 }
 
-// Copies (or transposes) 64 columns x `k` of B into a panel. B[k][n] is at b[k * row + n], or at b[n * row +
-// k] where it is transposed.
-struct SourceB {
-  const float* data;
-  int64_t row;
-  bool transposed;
+// A matrix B whose parts of 64 columns x some k are packed, in float32. B[k][n] is element k * row + n of the
+// tensor, or n * row + k where it is transposed.
+class SourceB {
+ public:
+  SourceB(const at::Tensor& data, bool transposed)
+      : data_(data), row_(data.size(1)), transposed_(transposed), table_(TableFor(ElementOf(data))) {}
 
-  void Pack(const kernels::Table& table, Range k, int64_t n, int64_t columns, float* panel) const {
+  void Pack(Range k, int64_t n, int64_t columns, float* panel) const {
     if (columns < kPanelColumns) std::memset(panel, 0, k.size() * kPanelColumns * sizeof(float));
-    if (transposed) {
-      table.transpose({data + n * row + k.begin, row, panel, kPanelColumns, columns, k.size()});
-    } else {
+    if (!transposed_) {
       for (int64_t i = 0; i < k.size(); i++)
-        std::memcpy(panel + i * kPanelColumns, data + (k.begin + i) * row + n, columns * sizeof(float));
+        table_.widen(At(data_, (k.begin + i) * row_ + n), panel + i * kPanelColumns, columns);
+      return;
     }
+    const float* from = reinterpret_cast<const float*>(At(data_, n * row_ + k.begin));
+    int64_t from_row = row_;
+    if (data_.scalar_type() != at::kFloat) {
+      float* wide = ThreadScratch(2, kPanelColumns * k.size());
+      for (int64_t i = 0; i < columns; i++)
+        table_.widen(At(data_, (n + i) * row_ + k.begin), wide + i * k.size(), k.size());
+      from = wide;
+      from_row = k.size();
+    }
+    TableFor(Element::kF32).transpose({from, from_row, panel, kPanelColumns, columns, k.size()});
   }
+
+ private:
+  const at::Tensor& data_;
+  int64_t row_;
+  bool transposed_;
+  const kernels::Table& table_;
 };
 
 // c[rows][columns] = a[rows][k] b, packing b as it goes.
@@ -123,7 +138,7 @@ void MultiplyUnpacked(const float* a, const SourceB& b, float* c, int64_t rows, 
         const int64_t n = p * kPanelColumns, width = std::min(kPanelColumns, columns - n);
         for (int64_t k = first; k < last; k += kSlab) {
           const Range part{k, std::min(last, k + kSlab)};
-          b.Pack(table, part, n, width, packed);
+          b.Pack(part, n, width, packed);
           RunPanel(table,
                    {a + m.begin * k_size + k, k_size, 1, packed, c + m.begin * columns + n, columns, m.size(),
                     part.size(), k == 0 ? ProductArgs::kZero : ProductArgs::kAdd},
@@ -191,24 +206,24 @@ void MultiplyPacked(const at::Tensor& x, const at::Tensor& panels, const at::Ten
 }
 
 void MultiplyTransposed(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
-  MultiplyUnpacked(x.const_data_ptr<float>(), {weight.const_data_ptr<float>(), weight.size(1), true},
-                   y.data_ptr<float>(), x.size(0), weight.size(0), weight.size(1));
+  MultiplyUnpacked(x.const_data_ptr<float>(), SourceB(weight, true), y.data_ptr<float>(), x.size(0),
+                   weight.size(0), weight.size(1));
 }
 
 void Multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
-  MultiplyUnpacked(x.const_data_ptr<float>(), {weight.const_data_ptr<float>(), weight.size(1), false},
-                   y.data_ptr<float>(), x.size(0), weight.size(1), weight.size(0));
+  MultiplyUnpacked(x.const_data_ptr<float>(), SourceB(weight, false), y.data_ptr<float>(), x.size(0),
+                   weight.size(1), weight.size(0));
 }
 
 void AccumulateOuter(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& g) {
   const int64_t rows = x.size(0), in = x.size(1), out = dy.size(1), panels = Panels(in);
   if (rows == 0) return;
   const kernels::Table& table = TableFor(Element::kF32);
-  const SourceB source{x.const_data_ptr<float>(), in, false};
+  const SourceB source(x, false);
   float* packed = ThreadScratch(1, panels * rows * kPanelColumns);
   ParallelTasks(std::min(panels, ComputePool::kMaxTasks), [&](int64_t p) {
     for (; p < panels; p += ComputePool::kMaxTasks)
-      source.Pack(table, {0, rows}, p * kPanelColumns, std::min(kPanelColumns, in - p * kPanelColumns),
+      source.Pack({0, rows}, p * kPanelColumns, std::min(kPanelColumns, in - p * kPanelColumns),
                   packed + p * rows * kPanelColumns);
   });
   const float* dy_data = dy.const_data_ptr<float>();

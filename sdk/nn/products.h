@@ -18,10 +18,10 @@ at::Tensor RowsOfPanels(const at::Tensor& panels, const at::Tensor& index);
 // y = x W^T. x [R, in] float32, y [R, out] float32, both contiguous.
 void MultiplyPacked(const at::Tensor& x, const at::Tensor& panels, const at::Tensor& y);
 
-// y = x W^T, W [out, in] float32 as it is; the bits of MultiplyPacked.
+// y = x W^T, W [out, in] float32 or bfloat16 as it is; the bits of MultiplyPacked.
 void MultiplyTransposed(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y);
 
-// y = x W: [R, out] x [out, in] -> [R, in].
+// y = x W: [R, out] x [out, in] -> [R, in], W as above.
 void Multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y);
 
 // g += dy^T x over the rows in order, one chain an element begun at g: a batch cut into parts, one after the

@@ -7,19 +7,22 @@
 namespace volery::nn {
 
 struct WeightGradient {
-  // The tensor to add to.
+  // The tensor to add to: weight.grad itself, or zeros. float32, float64 for a float64 weight.
   at::Tensor sum;
-  // What the backward function returns for the weight; undefined where `sum` is weight.grad itself.
-  at::Tensor returned;
+  // What the backward function returns for the weight: undefined where `sum` is weight.grad.
+  at::Tensor Returned(const at::Tensor& weight) const {
+    return held ? at::Tensor() : sum.to(weight.scalar_type());
+  }
+  bool held = false;
 };
 
-// `dtype` is what the function adds in; a held gradient of another dtype, or with gaps, is left to autograd
-// to add to.
-inline WeightGradient GradientOf(const at::Tensor& weight, at::ScalarType dtype) {
+// A held gradient of another dtype, or with gaps, is left to autograd to add to. (The host gives a bfloat16
+// weight a float32 gradient.)
+inline WeightGradient GradientOf(const at::Tensor& weight) {
+  const at::ScalarType dtype = weight.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor& held = weight.grad();
-  if (held.defined() && held.is_contiguous() && held.scalar_type() == dtype) return {held, {}};
-  const at::Tensor fresh = at::zeros(weight.sizes(), weight.options().dtype(dtype).requires_grad(false));
-  return {fresh, fresh};
+  if (held.defined() && held.is_contiguous() && held.scalar_type() == dtype) return {held, true};
+  return {at::zeros(weight.sizes(), weight.options().dtype(dtype).requires_grad(false)), false};
 }
 
 }  // namespace volery::nn

@@ -51,12 +51,15 @@ class LinearFactory {
                                              const NamedTensors& weights) const = 0;
 };
 
-// On a CPU nn's own products: sampling in float32 or bfloat16 weights (widened exactly; the arithmetic is
-// float32), training in float32. A row's result depends on that row and the weights only, and training and
-// sampling have the same bits in float32. Where W has a gradient already, Backward adds to it in place; in
-// float32 row after row, so that the parts of a batch, one after the other, leave the bits of the whole. All
-// else by LibTorch.
-VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeLinearFactory();
+// Whether this processor multiplies bfloat16 natively (AVX-512-BF16).
+VOLERY_NN_EXPORT bool HasBfloat16Dots();
+// On a CPU nn's own products, in float32 and with bfloat16 weights (widened exactly; the arithmetic is
+// float32). A row's result depends on that row and the weights only, and training and sampling have the same
+// bits. Where W has a gradient of float32 already, Backward adds to it in place, row after row, so that the
+// parts of a batch, one after the other, leave the bits of the whole. `bfloat16_dots`: training with bfloat16
+// weights multiplies natively by LibTorch, which is faster and gives all that up. Other devices and dtypes by
+// LibTorch.
+VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeLinearFactory(bool bfloat16_dots = HasBfloat16Dots());
 // Products by LibTorch as they are: the oracle of tests.
 VOLERY_NN_EXPORT std::unique_ptr<LinearFactory> MakeAtenLinearFactory();
 
