@@ -32,10 +32,6 @@ at::Tensor FindBias(const LinearSpec& spec, const NamedTensors& tensors) {
   return spec.bias.empty() ? at::Tensor() : Find(tensors, spec.bias, {spec.out});
 }
 
-std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
-
 struct Fused {
   std::vector<at::Tensor> weights;
   at::Tensor bias;  // undefined: none
@@ -63,7 +59,7 @@ Fused Collect(const std::vector<LinearSpec>& specs, const NamedTensors& tensors)
 class AtenLinear final : public Linear {
  public:
   AtenLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
-  at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, Optional(bias_)); }
+  at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, AsOptional(bias_)); }
 
  private:
   at::Tensor weight_, bias_;
@@ -72,7 +68,7 @@ class AtenLinear final : public Linear {
 class AtenPacked final : public PackedLinear {
  public:
   explicit AtenPacked(const Fused& parts) : weight_(at::cat(parts.weights)), bias_(parts.bias) {}
-  at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, Optional(bias_)); }
+  at::Tensor Forward(const at::Tensor& x) const override { return at::linear(x, weight_, AsOptional(bias_)); }
   at::Tensor WeightRows(const at::Tensor& rows) const override { return weight_.index_select(0, rows); }
   int64_t bytes() const override {
     return static_cast<int64_t>(weight_.nbytes() + (bias_.defined() ? bias_.nbytes() : 0));

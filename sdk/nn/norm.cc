@@ -4,8 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
-
 #include "parallel.h"
 #include "weight_gradient.h"
 
@@ -14,10 +12,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-at::ScalarType Statistics(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
 
 // Returns y; rstd gets [rows] in the statistics' dtype.
 at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
@@ -34,7 +28,7 @@ at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps,
 }
 
 at::Tensor ForwardByAten(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
-  const at::Tensor wide = x.to(Statistics(x)).view({-1, w.numel()});
+  const at::Tensor wide = x.to(StatisticsType(x)).view({-1, w.numel()});
   const at::Tensor r = at::rsqrt(wide.square().mean(-1) + eps);
   if (rstd) *rstd = r;
   return ((wide * r.unsqueeze(-1)).to(x.scalar_type()) * w).view(x.sizes());
@@ -71,17 +65,15 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     };
     ParallelRows(rows, width, [&](int64_t begin, int64_t end) { table.rms_norm_backward(part(begin, end)); });
     const WeightGradient of_weight = GradientOf(w);
-    constexpr int64_t kColumns = 64;
-    ParallelRows((width + kColumns - 1) / kColumns, rows * kColumns / 4, [&](int64_t begin, int64_t end) {
-      table.rms_norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), begin * kColumns,
-                            std::min(width, end * kColumns));
+    ParallelColumns(width, rows, [&](int64_t begin, int64_t end) {
+      table.rms_norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), begin, end);
     });
     return {dx, of_weight.Returned(w), at::Tensor()};
   }
 
   static variable_list BackwardByAten(const variable_list& saved, const at::Tensor& gradient) {
     const at::Tensor &x = saved[0], &w = saved[1];
-    const auto type = Statistics(x);
+    const auto type = StatisticsType(x);
     const int64_t width = w.numel();
     const at::Tensor r = saved[2].unsqueeze(-1);
     const at::Tensor n = x.to(type).view({-1, width}) * r;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "compute_pool.h"
 #include "isa.h"
@@ -39,6 +40,15 @@ void ParallelRows(int64_t rows, int64_t cost, const Body& body) {
   ParallelTasks(tasks, [&](int64_t task) { body(rows * task / tasks, rows * (task + 1) / tasks); });
 }
 
+// body(begin, end) over ranges of columns, each of which is a sum over `rows` rows.
+template <class Body>
+void ParallelColumns(int64_t columns, int64_t rows, const Body& body) {
+  constexpr int64_t kColumns = 64;
+  ParallelRows((columns + kColumns - 1) / kColumns, rows * kColumns / 4, [&](int64_t begin, int64_t end) {
+    body(begin * kColumns, std::min(columns, end * kColumns));
+  });
+}
+
 // True when the kernels take this tensor: on the CPU, float32 or bfloat16.
 inline bool HasKernels(const at::Tensor& tensor) {
   return tensor.device().is_cpu() &&
@@ -47,6 +57,16 @@ inline bool HasKernels(const at::Tensor& tensor) {
 
 inline kernels::Element ElementOf(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kFloat ? kernels::Element::kF32 : kernels::Element::kBf16;
+}
+
+// What statistics over a tensor's rows are held in.
+inline at::ScalarType StatisticsType(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// None where the tensor is undefined.
+inline std::optional<at::Tensor> AsOptional(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 // Address of element `index` of a tensor's memory.

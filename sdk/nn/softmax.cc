@@ -22,12 +22,8 @@ at::Tensor Column(int64_t rows, const at::Tensor& like, at::ScalarType type, con
   return at::tensor(values, at::kDouble).to(like.device(), type).unsqueeze(1);
 }
 
-at::ScalarType Wide(const at::Tensor& logits) {
-  return logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 at::Tensor Scores(const at::Tensor& logits, int64_t columns, std::span<const float> temperature) {
-  at::Tensor z = logits.narrow(1, 0, columns).to(Wide(logits));
+  at::Tensor z = logits.narrow(1, 0, columns).to(StatisticsType(logits));
   if (temperature.empty()) return z;
   return z / Column(z.size(0), z, z.scalar_type(), [&](int64_t i) { return temperature[i]; });
 }
@@ -49,7 +45,7 @@ std::vector<RowSoftmax> RowsByAten(const at::Tensor& logits, int64_t columns,
 void GradientByAten(at::Tensor& logits, int64_t columns, std::span<const float> temperature,
                     std::span<const RowSoftmax> rows, std::span<const RowGradient> gradients) {
   const int64_t count = logits.size(0);
-  const auto type = Wide(logits);
+  const auto type = StatisticsType(logits);
   const auto column = [&](const auto& value) { return Column(count, logits, type, value); };
   const at::Tensor l = (Scores(logits, columns, temperature).to(at::kDouble) -
                         Column(count, logits, at::kDouble, [&](int64_t i) {

@@ -38,6 +38,20 @@ struct NormBackwardArgs {
   void* dx;
   long rows, width;
 };
+// Layer norms of `groups` parts of `width` elements in each row, all contiguous; w, b: [groups * width].
+struct LayerNormArgs {
+  const void *x, *w, *b;  // b null: zero
+  void* y;
+  float* moments;  // [rows * groups][2]: mean, 1 / sqrt(variance + eps); or null
+  long rows, groups, width;
+  float eps;
+};
+struct LayerNormBackwardArgs {
+  const void *x, *w, *dy;
+  const float* moments;
+  void* dx;
+  long rows, groups, width;
+};
 // Of silu_gate over `count` elements.
 struct GateBackwardArgs {
   const void *gate, *up, *dy;
@@ -135,6 +149,13 @@ struct Table {
   // dw[i] += sum over rows, in order, of dy n, for columns [begin, end).
   void (*rms_norm_weight)(const NormBackwardArgs& args, float* dw, long begin, long end);
   void (*silu_gate_backward)(const GateBackwardArgs& args);
+  // y = (x - mean) rstd w + b, rounded once; the variance is that of all `width` elements.
+  void (*layer_norm)(const LayerNormArgs& args);
+  // With g = dy w, n = (x - mean) rstd: dx = rstd (g - mean(g) - n mean(g n)).
+  void (*layer_norm_backward)(const LayerNormBackwardArgs& args);
+  // dw[i] += sum over rows, in order, of dy n, and db[i] += that of dy, for columns [begin, end); either may
+  // be null.
+  void (*layer_norm_weight)(const LayerNormBackwardArgs& args, float* dw, float* db, long begin, long end);
   // Stores one position's key and value of one head.
   void (*append)(const void* k, const void* v, void* keys, void* values, long position, long head_dim);
   void (*attend)(const AttendArgs& args);

@@ -221,6 +221,24 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
                             dup.Get(element), rows * heads * width});
   out.push_back(dgate);
   out.push_back(dup);
+  for (long groups : {1L, heads})
+    for (void* bias : {up.Get(element), static_cast<void*>(nullptr)}) {
+      std::vector<float> moments(2 * rows * groups);
+      const long each = heads * width / groups;
+      table.layer_norm(
+          {x.Get(element), w.Get(element), bias, y.Get(element), moments.data(), rows, groups, each, 1e-5f});
+      out.push_back(y);
+      out.push_back(Data(moments));
+      const kernels::LayerNormBackwardArgs args{
+          x.Get(element), w.Get(element), dy.Get(element), moments.data(),
+          y.Get(element), rows,           groups,          each};
+      table.layer_norm_backward(args);
+      out.push_back(y);
+      Data db(Numbers(heads * width, 21));
+      table.layer_norm_weight(args, dw.f32.data(), bias ? db.f32.data() : nullptr, 0, heads * width);
+      out.push_back(dw);
+      out.push_back(db);
+    }
   for (long count : {1L, 15L, rows * heads * width}) {
     const kernels::SoftmaxSums sums = table.softmax_sums(x.Get(element), count, 0.7f);
     out.push_back(Data({sums.largest, static_cast<float>(sums.sum), static_cast<float>(sums.slope)}));

@@ -4,25 +4,14 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "nn_fixture.h"
+
 namespace volery::nn {
 namespace {
 
 at::Tensor Random(at::IntArrayRef shape, uint64_t seed, at::ScalarType dtype = at::kFloat) {
   return at::randn(shape, at::detail::createCPUGenerator(seed), at::dtype(at::kDouble)).to(dtype);
 }
-double Difference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-
-// Sets the threads of this thread until it goes out of scope.
-class Threads {
- public:
-  explicit Threads(int count) : before_(at::get_num_threads()) { at::set_num_threads(count); }
-  ~Threads() { at::set_num_threads(before_); }
-
- private:
-  int before_;
-};
 
 struct Model {
   int64_t in, out;

@@ -8,58 +8,17 @@
 #include <filesystem>
 #include <limits>
 
-#include "tests/unit/nn/tensors.h"
+#include "nn_fixture.h"
 #include "volery/nn/activation.h"
 #include "volery/nn/embedding.h"
 #include "volery/nn/initialise.h"
 #include "volery/nn/linear.h"
-#include "volery/nn/norm.h"
 #include "volery/nn/rotary.h"
 #include "volery/nn/slot_cache.h"
 #include "volery/nn/softmax.h"
 
 namespace volery::nn {
 namespace {
-
-at::Tensor PlainNorm(const at::Tensor& x, const at::Tensor& w, double eps) {
-  return x * (x.square().mean(-1, true) + eps).rsqrt() * w;
-}
-
-TEST(RmsNorm, EqualsItsFormulaWithGradients) {
-  for (int64_t width : {5, 16, 37, 64}) {
-    at::Tensor x = Random({9, width}, at::kDouble, 1, true), w = Random({width}, at::kDouble, 2, true);
-    const at::Tensor expected = PlainNorm(x, w, 1e-3);
-    const auto expected_gradients = Gradients(expected, {x, w});
-    const at::Tensor y = RmsNorm(x, w, 1e-3);
-    EXPECT_LE(Difference(y, expected), 1e-12);
-    const auto gradients = Gradients(y, {x, w});
-    for (int i : {0, 1}) EXPECT_LE(Difference(gradients[i], expected_gradients[i]), 1e-11);
-    at::Tensor xf = x.detach().to(at::kFloat).set_requires_grad(true),
-               wf = w.detach().to(at::kFloat).set_requires_grad(true);
-    const at::Tensor yf = RmsNorm(xf, wf, 1e-3);
-    EXPECT_LE(Difference(yf, expected), 2e-6);
-    const auto float_gradients = Gradients(yf, {xf, wf});
-    for (int i : {0, 1}) EXPECT_LE(Difference(float_gradients[i], expected_gradients[i]), 3e-5) << width;
-    const at::Tensor half = RmsNorm(x.detach().to(at::kBFloat16), w.detach().to(at::kBFloat16), 1e-3);
-    EXPECT_LE(Difference(half, expected), 0.05);
-  }
-}
-
-TEST(RmsNorm, WeightGradientsDontDependOnTheCutsOfABatch) {
-  const at::Tensor x = Random({40, 37}, at::kFloat, 1), dy = Random({40, 37}, at::kFloat, 2);
-  const auto run = [&](std::vector<int64_t> cuts) {
-    at::Tensor w = Random({37}, at::kFloat, 3, true);
-    w.mutable_grad() = at::zeros_like(w);
-    int64_t begin = 0;
-    for (int64_t end : cuts) {
-      RmsNorm(x.narrow(0, begin, end - begin), w, 1e-5).backward(dy.narrow(0, begin, end - begin));
-      begin = end;
-    }
-    return w.grad();
-  };
-  EXPECT_TRUE(at::equal(run({40}), run({7, 8, 40})));
-  EXPECT_GT(run({40}).abs().max().item<double>(), 0.1);
-}
 
 TEST(Embedding, EqualsLibTorchsAndAddsToTheGradientThatIsThere) {
   const at::Tensor tokens = at::tensor({3, 0, 3, 6}, at::kLong), dy = Random({4, 5}, at::kFloat, 2);
@@ -75,26 +34,6 @@ TEST(Embedding, EqualsLibTorchsAndAddsToTheGradientThatIsThere) {
   for (bool held : {false, true}) {
     EXPECT_TRUE(at::equal(run(own, held).first, run(aten, held).first));
     EXPECT_LE(Difference(run(own, held).second, run(aten, held).second), 1e-6);
-  }
-}
-
-TEST(RmsNorm, BFloat16RoundsBeforeTheWeight) {
-  const at::Tensor x = Random({4, 40}, at::kBFloat16, 1), w = Random({40}, at::kBFloat16, 2);
-  const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor expected = (wide * (wide.square().mean(-1, true) + 1e-6).rsqrt()).to(at::kBFloat16) * w;
-  EXPECT_LE((RmsNorm(x, w, 1e-6) != expected).sum().item<int64_t>(),
-            2);  // a tie of float32 may round otherwise
-}
-
-TEST(RmsNorm, HeadsInPlaceTouchTheirColumnsOnly) {
-  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
-    at::Tensor rows = Random({3, 50}, dtype, 1);
-    const at::Tensor before = rows.clone(), w = Random({12}, dtype, 2);
-    RmsNormHeadsInPlace(rows, 4, 3, w, 1e-6);
-    EXPECT_TRUE(at::equal(rows.narrow(1, 0, 4), before.narrow(1, 0, 4)));
-    EXPECT_TRUE(at::equal(rows.narrow(1, 40, 10), before.narrow(1, 40, 10)));
-    const at::Tensor expected = RmsNorm(before.narrow(1, 4, 36).reshape({3, 3, 12}), w, 1e-6).view({3, 36});
-    EXPECT_TRUE(at::equal(rows.narrow(1, 4, 36), expected));
   }
 }
 

@@ -1,12 +1,11 @@
 #include "volery/nn/segment_attention.h"
 
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <numeric>
 
-#include "tests/unit/nn/tensors.h"
+#include "nn_fixture.h"
 #include "volery/nn/slot_cache.h"
 
 namespace volery::nn {
@@ -139,12 +138,11 @@ TEST(SegmentAttention, GradientsDependOnTheOwnFamilyOnly) {
     for (const at::Tensor& x : inputs) out.push_back(x.grad().narrow(0, before, 300));
     return out;
   };
-  const int threads = at::get_num_threads();
-  at::set_num_threads(1);
-  const auto expected = run(0, 0);
-  at::set_num_threads(2);
-  const auto pooled = run(0, 0), between = run(33, 100);
-  at::set_num_threads(threads);
+  const auto on = [&](int threads, int64_t before, int64_t after) {
+    const Threads set(threads);
+    return run(before, after);
+  };
+  const auto expected = on(1, 0, 0), pooled = on(2, 0, 0), between = on(2, 33, 100);
   for (size_t i = 0; i < expected.size(); i++) {
     EXPECT_TRUE(at::equal(pooled[i], expected[i])) << i;
     EXPECT_TRUE(at::equal(between[i], expected[i])) << i;

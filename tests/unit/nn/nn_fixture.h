@@ -1,7 +1,8 @@
 #pragma once
-// Tensors for the tests of nn.
+// What the tests of nn share: inputs of a seed, distances and gradients in float64.
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <vector>
 
@@ -14,7 +15,7 @@ inline at::Tensor Random(at::IntArrayRef shape, at::ScalarType dtype, uint64_t s
 inline double Difference(const at::Tensor& a, const at::Tensor& b) {
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
-// Of the sum of y times fixed random numbers.
+// Of sum(y * fixed random numbers), by each input.
 inline std::vector<at::Tensor> Gradients(const at::Tensor& y, std::vector<at::Tensor> inputs) {
   for (at::Tensor& x : inputs) x.mutable_grad() = at::Tensor();
   (y.to(at::kDouble) * Random(y.sizes(), at::kDouble, 99)).sum().backward();
@@ -22,5 +23,15 @@ inline std::vector<at::Tensor> Gradients(const at::Tensor& y, std::vector<at::Te
   for (const at::Tensor& x : inputs) out.push_back(x.grad().clone());
   return out;
 }
+
+// Sets the threads of this thread until it goes out of scope.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(at::get_num_threads()) { at::set_num_threads(count); }
+  ~Threads() { at::set_num_threads(before_); }
+
+ private:
+  int before_;
+};
 
 }  // namespace volery::nn
