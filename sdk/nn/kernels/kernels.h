@@ -52,10 +52,12 @@ struct LayerNormBackwardArgs {
   void* dx;
   long rows, groups, width;
 };
-// Of silu_gate over `count` elements.
-struct GateBackwardArgs {
-  const void *gate, *up, *dy;
-  void *dgate, *dup;
+
+enum class Activation { kSilu, kGelu, kGeluTanh, kSquaredRelu, kSigmoid, kTanh };
+// Backward of activate over `count` elements; up and dup null where there is no gate.
+struct ActivationBackwardArgs {
+  const void *x, *up, *dy;
+  void *dx, *dup;
   long count;
 };
 
@@ -142,13 +144,14 @@ struct Table {
   // Rotate-half rotary of `heads` vectors of `width` elements a row; cos and sin: [rows][width / 2]. In place
   // is allowed.
   void (*rotate)(const RowsArgs& args, long heads, const float* cos, const float* sin, bool inverse);
-  // out = silu(x) * up.
-  void (*silu_gate)(const RowsArgs& args, const void* up, long up_stride);
+  // out = f(x); with `up` (or null): f(x), rounded to the element type, times up.
+  void (*activate)(Activation f, const RowsArgs& args, const void* up, long up_stride);
+  // dx = dy up f'(x), dup = dy f(x).
+  void (*activate_backward)(Activation f, const ActivationBackwardArgs& args);
   // dx = rstd (dy w - n mean(dy w n)).
   void (*rms_norm_backward)(const NormBackwardArgs& args);
   // dw[i] += sum over rows, in order, of dy n, for columns [begin, end).
   void (*rms_norm_weight)(const NormBackwardArgs& args, float* dw, long begin, long end);
-  void (*silu_gate_backward)(const GateBackwardArgs& args);
   // y = (x - mean) rstd w + b, rounded once; the variance is that of all `width` elements.
   void (*layer_norm)(const LayerNormArgs& args);
   // With g = dy w, n = (x - mean) rstd: dx = rstd (g - mean(g) - n mean(g n)).

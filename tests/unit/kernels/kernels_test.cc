@@ -13,6 +13,7 @@
 namespace volery::nn {
 namespace {
 
+using kernels::Activation;
 using kernels::Element;
 using kernels::kPanelColumns;
 using kernels::ProductArgs;
@@ -72,6 +73,9 @@ struct Data {
 Data Zeros(size_t count) {
   return Data(std::vector<float>(count));
 }
+
+constexpr Activation kActivations[] = {Activation::kSilu,        Activation::kGelu,    Activation::kGeluTanh,
+                                       Activation::kSquaredRelu, Activation::kSigmoid, Activation::kTanh};
 
 struct Shape {
   long rows, k;
@@ -205,9 +209,6 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   table.rms_norm({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
                  w.Get(element), 1e-5f, nullptr);
   out.push_back(y);
-  table.silu_gate({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
-                  up.Get(element), heads * width);
-  out.push_back(y);
   const std::vector<float> rstd = Numbers(rows, 18);
   Data dy(Numbers(rows * heads * width, 19)), dgate = Zeros(rows * heads * width), dup = dgate;
   const kernels::NormBackwardArgs norm{x.Get(element), w.Get(element), dy.Get(element), rstd.data(),
@@ -217,10 +218,22 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   Data dw(Numbers(heads * width, 20));
   table.rms_norm_weight(norm, dw.f32.data(), 0, heads * width);
   out.push_back(dw);
-  table.silu_gate_backward({x.Get(element), up.Get(element), dy.Get(element), dgate.Get(element),
-                            dup.Get(element), rows * heads * width});
-  out.push_back(dgate);
-  out.push_back(dup);
+  Data wild = x;  // [-100, 100)
+  for (float& value : wild.f32) value *= 100;
+  wild = Data(wild.f32);
+  for (Activation f : kActivations)
+    for (Data* in : {&x, &wild})
+      for (bool gated : {false, true}) {
+        void *gate = gated ? up.Get(element) : nullptr, *up_gradient = gated ? dup.Get(element) : nullptr;
+        table.activate(f,
+                       {in->Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
+                       gate, heads * width);
+        out.push_back(y);
+        table.activate_backward(f, {in->Get(element), gate, dy.Get(element), dgate.Get(element), up_gradient,
+                                    rows * heads * width});
+        out.push_back(dgate);
+        out.push_back(dup);
+      }
   for (long groups : {1L, heads})
     for (void* bias : {up.Get(element), static_cast<void*>(nullptr)}) {
       std::vector<float> moments(2 * rows * groups);

@@ -9,7 +9,6 @@
 #include <limits>
 
 #include "nn_fixture.h"
-#include "volery/nn/activation.h"
 #include "volery/nn/embedding.h"
 #include "volery/nn/initialise.h"
 #include "volery/nn/linear.h"
@@ -35,21 +34,6 @@ TEST(Embedding, EqualsLibTorchsAndAddsToTheGradientThatIsThere) {
     EXPECT_TRUE(at::equal(run(own, held).first, run(aten, held).first));
     EXPECT_LE(Difference(run(own, held).second, run(aten, held).second), 1e-6);
   }
-}
-
-TEST(SiluGate, EqualsItsFormulaWithGradients) {
-  at::Tensor g = Random({7, 45}, at::kDouble, 1, true), u = Random({7, 45}, at::kDouble, 2, true);
-  const auto expected = Gradients(g / (1 + at::exp(-g)) * u, {g, u});
-  const auto gradients = Gradients(SiluGate(g, u), {g, u});
-  for (int i : {0, 1}) EXPECT_LE(Difference(gradients[i], expected[i]), 1e-12);
-  at::Tensor wild = at::tensor({-200.0f, -90.0f, -20.0f, -1e-3f, 0.0f, 3.0f, 95.0f, 300.0f}).view({1, 8});
-  const at::Tensor y = SiluGateFused(at::cat({wild, at::ones_like(wild)}, 1));
-  EXPECT_LE(Difference(y, at::silu(wild.to(at::kDouble))), 1e-4);
-  at::Tensor gf = g.detach().to(at::kFloat).requires_grad_(), uf = u.detach().to(at::kFloat).requires_grad_();
-  const auto float_gradients = Gradients(SiluGate(gf, uf), {gf, uf});
-  for (int i : {0, 1}) EXPECT_LE(Difference(float_gradients[i], gradients[i]), 1e-5);
-  EXPECT_LE(Difference(SiluGate(g.detach().to(at::kFloat), u.detach().to(at::kFloat)), at::silu(g) * u),
-            1e-6);
 }
 
 TEST(SoftmaxRows, GivesTheGradientOfLogProbsAndEntropyAsAutogradDoes) {
