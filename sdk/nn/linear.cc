@@ -91,49 +91,64 @@ class AtenFactory : public LinearFactory {
   }
 };
 
-// Products by nn's kernels (sums in float32) or by LibTorch; x [R, in], W [out, in], dy [R, out].
+// Products by nn's kernels or by LibTorch; x [R, in], W [out, in], b [out] or undefined, dy [R, out].
 struct KernelProducts {
-  static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight) {
-    const at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options().dtype(at::kFloat));
+  static constexpr at::ScalarType kGradient = at::kFloat;  // of dy, as the functions below want it
+  static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+    at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options().dtype(at::kFloat));
     MultiplyTransposed(x.to(at::kFloat), weight, y);
+    if (bias.defined()) y.add_(bias);
     return y.to(x.scalar_type());
   }
   static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight) {
-    const at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options().dtype(at::kFloat));
-    Multiply(dy.to(at::kFloat), weight, dx);
+    const at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options());
+    Multiply(dy, weight, dx);
     return dx.to(weight.scalar_type());
   }
-  static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) {
-    AccumulateOuter(dy.to(at::kFloat), x.to(at::kFloat), sum);
+  static void AddWeight(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& sum) {
+    AccumulateOuter(dy, x.to(at::kFloat), sum);
+  }
+  static void AddBias(const at::Tensor& dy, const at::Tensor& sum) {
+    AccumulateOuter(at::ones({dy.size(0), 1}, dy.options()), dy, sum.unsqueeze(0));
   }
 };
 struct AtenProducts {
-  static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight); }
+  static constexpr at::ScalarType kGradient = at::kBFloat16;
+  static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+    return at::linear(x, weight, AsOptional(bias));
+  }
   static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight) { return at::mm(dy, weight); }
   static void AddWeight(const at::Tensor& dy, const at::Tensor& x, at::Tensor& sum) {
     sum.add_(at::mm(dy.t(), x));
   }
+  static void AddBias(const at::Tensor& dy, at::Tensor& sum) { sum.add_(dy.sum(0, false, at::kFloat)); }
 };
 
 template <class Products>
 struct LinearFunction : torch::autograd::Function<LinearFunction<Products>> {
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
-                            const at::Tensor& weight) {
-    ctx->save_for_backward({x, weight});
-    return Products::Forward(x, weight);
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+    ctx->save_for_backward({x, weight, bias.value_or(at::Tensor())});
+    return Products::Forward(x, weight, bias.value_or(at::Tensor()));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], dy = grads[0].contiguous();
-    at::Tensor dx, dw;
+    const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    const at::Tensor dy = grads[0].to(Products::kGradient).contiguous();
+    at::Tensor dx, dw, db;
     if (ctx->needs_input_grad(0)) dx = Products::Input(dy, weight);
     if (ctx->needs_input_grad(1)) {
       WeightGradient gradient = GradientOf(weight);
       Products::AddWeight(dy, x, gradient.sum);
       dw = gradient.Returned(weight);
     }
-    return {dx, dw};
+    if (bias.defined() && ctx->needs_input_grad(2)) {
+      WeightGradient gradient = GradientOf(bias);
+      Products::AddBias(dy, gradient.sum);
+      db = gradient.Returned(bias);
+    }
+    return {dx, dw, db};
   }
 };
 
@@ -145,8 +160,7 @@ class InPlaceLinear final : public Linear {
     TORCH_CHECK(x.dim() == 2 && x.size(1) == weight_.size(1) && x.scalar_type() == weight_.scalar_type(),
                 "Linear: x ", x.sizes(), " ", x.scalar_type(), ", weight ", weight_.sizes(), " ",
                 weight_.scalar_type());
-    const at::Tensor y = LinearFunction<Products>::apply(x.contiguous(), weight_);
-    return bias_.defined() ? y + bias_ : y;
+    return LinearFunction<Products>::apply(x.contiguous(), weight_, AsOptional(bias_));
   }
 
  private:

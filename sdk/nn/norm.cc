@@ -48,11 +48,13 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    return HasKernels(saved[0]) ? BackwardByKernel(saved, grads[0]) : BackwardByAten(saved, grads[0]);
+    return HasKernels(saved[0]) ? BackwardByKernel(saved, grads[0], ctx->needs_input_grad(1))
+                                : BackwardByAten(saved, grads[0]);
   }
 
  private:
-  static variable_list BackwardByKernel(const variable_list& saved, const at::Tensor& gradient) {
+  static variable_list BackwardByKernel(const variable_list& saved, const at::Tensor& gradient,
+                                        bool of_weights) {
     const at::Tensor &x = saved[0], &w = saved[1], dy = gradient.contiguous();
     const int64_t width = w.numel(), rows = x.numel() / width;
     const float* rstd = saved[2].const_data_ptr<float>();
@@ -64,6 +66,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
           end - begin,          width};
     };
     ParallelRows(rows, width, [&](int64_t begin, int64_t end) { table.rms_norm_backward(part(begin, end)); });
+    if (!of_weights) return {dx, at::Tensor(), at::Tensor()};
     const WeightGradient of_weight = GradientOf(w);
     ParallelColumns(width, rows, [&](int64_t begin, int64_t end) {
       table.rms_norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), begin, end);

@@ -162,7 +162,7 @@ void Versions(Bench& bench, int64_t batch) {
   bench.Submit(*engine, batch, kPrompt, 64);
   std::vector<double> prepare, during;
   std::thread preparer([&] {
-    tensor::SetComputeThreads(1);
+    tensor::SetComputeThreads(kThreads);  // as the trainer's thread has
     for (int i = 1; i <= 5; i++) {
       const auto begin = Clock::now();
       const auto prepared = Must(engine->Prepare(policy::MakeVersion(VersionId(i), bench.source.weights)));

@@ -111,6 +111,25 @@ TEST_P(ModelContract, PreparedWeightsAreACopy) {
   }
 }
 
+// So that a policy's ratio to itself is one.
+TEST_P(ModelContract, TrainingHasTheBitsOfSampling) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    if (dtype == at::kBFloat16 && nn::HasBfloat16Dots()) continue;  // training multiplies natively there
+    const TinyModel tiny = Convert(GetParam(), MakeTiny(GetParam(), at::kFloat), dtype);
+    const at::Tensor prompt = Tokens(tiny, 70), one = Tokens(tiny, 20, 2), other = Tokens(tiny, 33, 3);
+    const at::NoGradGuard no_grad;
+    const at::Tensor trained = TrainLogits(*tiny.model, MakeBatch({prompt, one, other}, {-1, 0, 0}));
+    Sampler sampler(tiny, dtype);
+    const int64_t slot = sampler.Slot();
+    std::vector<at::Tensor> sampled = {sampler.Logits(sampler.Read(slot, prompt))};
+    const int64_t fork = sampler.state->Fork(slot, 90);
+    sampled.push_back(sampler.Logits(sampler.Read(slot, one)));
+    sampled.push_back(sampler.Logits(sampler.Read(fork, other)));
+    EXPECT_TRUE(at::equal(trained.to(at::kFloat), at::cat(sampled)))
+        << dtype << ": " << MaxDifference(trained, at::cat(sampled));
+  }
+}
+
 TEST_P(ModelContract, BFloat16SamplingFollowsFloat32) {
   const TinyModel tiny = MakeTiny(GetParam(), at::kFloat);
   const TinyModel half = Convert(GetParam(), tiny, at::kBFloat16);

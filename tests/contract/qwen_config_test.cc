@@ -228,17 +228,19 @@ TEST(QwenGguf, ReadsEveryKindOfScalingOrRefusesIt) {
   const auto scaling = [](std::map<std::string, native::MetaValue> more) {
     auto meta = Meta("llama");
     for (auto& [key, value] : more) meta["llama." + key] = value;
-    return json::parse(FindFamily("llama").ImportGguf(meta, kTensors).config_json).value("rope_scaling", json());
+    return json::parse(FindFamily("llama").ImportGguf(meta, kTensors).config_json)
+        .value("rope_scaling", json());
   };
   const json linear = {{"rope_type", "linear"}, {"factor", 4.0}};
   EXPECT_EQ(scaling({{"rope.scale_linear", 4.0}}), linear);
   EXPECT_EQ(scaling({{"rope.scaling.factor", 4.0}}), linear);
   EXPECT_EQ(scaling({{"rope.scaling.factor", 4.0}, {"rope.scaling.type", "none"}}), json());
   EXPECT_EQ(scaling({}), json());
-  const std::map<std::string, native::MetaValue> yarn = {{"rope.scaling.type", "yarn"},
-                                                         {"rope.scaling.factor", 4.0},
-                                                         {"rope.scaling.original_context_length", int64_t{16}},
-                                                         {"rope.scaling.yarn_beta_fast", 16.0}};
+  const std::map<std::string, native::MetaValue> yarn = {
+      {"rope.scaling.type", "yarn"},
+      {"rope.scaling.factor", 4.0},
+      {"rope.scaling.original_context_length", int64_t{16}},
+      {"rope.scaling.yarn_beta_fast", 16.0}};
   EXPECT_EQ(scaling(yarn), (json{{"rope_type", "yarn"},
                                  {"factor", 4.0},
                                  {"original_max_position_embeddings", 16},

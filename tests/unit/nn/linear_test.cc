@@ -145,5 +145,37 @@ TEST(Linear, WeightGradientsDontDependOnTheCutsOfABatch) {
   EXPECT_TRUE(at::equal(run({89, 90}), whole));
 }
 
+TEST(Linear, BFloat16TrainsIntoFloat32Gradients) {
+  const int64_t rows = 40, in = 96, out = 70;
+  Model m(in, out, at::kBFloat16);
+  const at::Tensor x = Random({rows, in}, 6, at::kBFloat16), dy = Random({rows, out}, 7, at::kBFloat16);
+  NamedTensors exact;
+  for (const auto& [name, tensor] : m.tensors) exact[name] = tensor.to(at::kDouble).detach().requires_grad_();
+  at::Tensor exact_x = x.to(at::kDouble).detach().requires_grad_();
+  MakeAtenLinearFactory()->Make(m.spec, exact)->Forward(exact_x).backward(dy.to(at::kDouble));
+  for (bool dots : {false, true}) {
+    NamedTensors leaves;
+    for (const auto& [name, tensor] : m.tensors) {
+      at::Tensor leaf = tensor.detach().clone().requires_grad_();
+      leaf.mutable_grad() = at::ones(leaf.sizes(), at::kFloat);
+      leaves[name] = leaf;
+    }
+    at::Tensor input = x.detach().requires_grad_();
+    const auto linear = MakeLinearFactory(dots)->Make(m.spec, leaves);
+    const at::Tensor y = linear->Forward(input);
+    if (!dots) {
+      EXPECT_TRUE(at::equal(y, m.factory->Pack({m.spec}, m.tensors)->Forward(x)));
+    }
+    y.backward(dy);
+    // Rounded to bfloat16 by native products only.
+    const double bound = dots ? 0.2 : 1e-4;
+    for (const char* name : {"w", "b"}) {
+      EXPECT_EQ(leaves.at(name).grad().scalar_type(), at::kFloat);
+      EXPECT_LE(Difference(leaves.at(name).grad() - 1, exact.at(name).grad()), bound) << name << " " << dots;
+    }
+    EXPECT_LE(Difference(input.grad(), exact_x.grad()), 0.2);
+  }
+}
+
 }  // namespace
 }  // namespace volery::nn
