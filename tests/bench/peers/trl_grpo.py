@@ -16,7 +16,13 @@ model_file, dtype, new = sys.argv[1], sys.argv[2], int(sys.argv[3])
 steps = int(sys.argv[4]) if len(sys.argv) > 4 else 2
 torch.set_num_threads(2)
 folder, name = os.path.split(model_file)
-model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32).to(getattr(torch, dtype))
+read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+# The trainer refuses a model that was read from a quantised file: the same weights in one that wasn't.
+config = type(read.config).from_dict({key: value for key, value in read.config.to_dict().items() if key != "quantization_config"})
+model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+model.load_state_dict(read.state_dict())
+model = model.to(getattr(torch, dtype))
+del read
 tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
 model.generation_config.eos_token_id = None
 prompts = []
