@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <unordered_map>
 
 namespace volery::text {
 namespace {
 
-constexpr size_t kShortPiece = 64;  // symbols; up to here rescanning beats a queue
-constexpr int32_t kNoRank = std::numeric_limits<int32_t>::max();
+constexpr size_t kShortPiece = 64;          // symbols; up to here rescanning beats a queue
+constexpr uint32_t kNoRank = ~uint32_t{0};  // -1, above every rank
 
 // Direct-mapped cache of short pieces, one cache line an entry.
 class PieceCache {
@@ -72,17 +71,18 @@ struct Candidate {
 
 void MergeTable::Reserve(size_t count) {
   const size_t slots = std::bit_ceil(std::max<size_t>(2, count * 2 + 1));
-  keys_.assign(slots, kEmpty);
-  merges_.assign(slots, Merge{});
+  slots_.assign(slots, Slot{});
   mask_ = slots - 1;
+  filter_.assign(std::max<size_t>(1, slots / 32), 0);  // two bits a slot, eight or more a merge
+  filter_mask_ = filter_.size() - 1;
 }
 
 void MergeTable::Insert(int32_t left, int32_t right, Merge merge) {
-  const uint64_t key = Key(left, right);
-  size_t slot = Slot(key);
-  while (keys_[slot] != kEmpty && keys_[slot] != key) slot = (slot + 1) & mask_;
-  keys_[slot] = key;
-  merges_[slot] = merge;
+  const uint64_t key = Key(left, right), hash = Hash(key);
+  filter_[FilterWord(hash)] |= FilterBit(hash);
+  size_t at = hash & mask_;
+  while (slots_[at].key != kEmpty && slots_[at].key != key) at = (at + 1) & mask_;
+  slots_[at] = {key, merge};
 }
 
 struct BpeModel::WholePieces {
@@ -91,7 +91,7 @@ struct BpeModel::WholePieces {
 
 struct BpeModel::Scratch::State {
   PieceCache cache;
-  std::vector<int32_t> ids, ranks, merged;
+  std::vector<int32_t> ids;
   std::vector<uint32_t> next, previous;
   std::vector<Candidate> heap;
 };
@@ -127,39 +127,42 @@ void BpeModel::InitialIds(std::string_view piece, std::vector<int32_t>* ids) con
 
 void BpeModel::MergeShort(Scratch* scratch) const {
   std::vector<int32_t>& ids = scratch->state_->ids;
-  std::vector<int32_t>& ranks = scratch->state_->ranks;
-  std::vector<int32_t>& merged = scratch->state_->merged;
-  if (ids.size() < 2) return;
-  const auto look_up = [&](size_t at) {
-    const MergeTable::Merge merge = merges_.Find(ids[at], ids[at + 1]);
-    ranks[at] = merge.rank < 0 ? kNoRank : merge.rank;
-    merged[at] = merge.id;
+  struct Symbol {
+    int32_t id;
+    uint32_t rank;  // of its merge with the next symbol; kNoRank: there is none
+    int32_t merged;
   };
+  Symbol symbols[kShortPiece];
   size_t count = ids.size();
-  ranks.resize(count);
-  merged.resize(count);
-  for (size_t at = 0; at + 1 < count; ++at) look_up(at);
+  const auto look_up = [&](size_t at) {
+    const MergeTable::Merge merge =
+        at + 1 < count ? merges_.Find(symbols[at].id, symbols[at + 1].id) : MergeTable::Merge();
+    symbols[at].rank = static_cast<uint32_t>(merge.rank);
+    symbols[at].merged = merge.id;
+  };
+  for (size_t at = 0; at < count; ++at) symbols[at].id = ids[at];
+  for (size_t at = 0; at < count; ++at) look_up(at);
   while (count > 1) {
     scratch->steps += count;
-    const auto best = std::min_element(ranks.begin(), ranks.begin() + static_cast<ptrdiff_t>(count - 1));
-    if (*best == kNoRank) break;
-    const size_t at = static_cast<size_t>(best - ranks.begin());
-    ids[at] = merged[at];
-    --count;
-    std::copy(ids.begin() + static_cast<ptrdiff_t>(at + 2), ids.begin() + static_cast<ptrdiff_t>(count + 1),
-              ids.begin() + static_cast<ptrdiff_t>(at + 1));
-    for (size_t i = at + 1; i + 1 < count; ++i) {
-      ranks[i] = ranks[i + 1];
-      merged[i] = merged[i + 1];
+    size_t best = 0;
+    uint32_t lowest = symbols[0].rank;
+    for (size_t at = 1; at + 1 < count; ++at) {
+      best = symbols[at].rank < lowest ? at : best;
+      lowest = std::min(lowest, symbols[at].rank);
     }
-    if (at + 1 < count) look_up(at);
-    if (at > 0) look_up(at - 1);
+    if (lowest == kNoRank) break;
+    symbols[best].id = symbols[best].merged;
+    --count;
+    std::copy(symbols + best + 2, symbols + count + 1, symbols + best + 1);
+    look_up(best);
+    if (best > 0) look_up(best - 1);
   }
   ids.resize(count);
+  for (size_t at = 0; at < count; ++at) ids[at] = symbols[at].id;
 }
 
 void BpeModel::MergeLong(Scratch* scratch) const {
-  auto& [cache, ids, ranks, merged, next, previous, heap] = *scratch->state_;
+  auto& [cache, ids, next, previous, heap] = *scratch->state_;
   const auto count = static_cast<uint32_t>(ids.size());
   next.resize(count);
   previous.resize(count);

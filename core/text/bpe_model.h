@@ -26,10 +26,11 @@ class MergeTable {
   void Reserve(size_t count);  // before the first Insert; at most `count` inserts follow
   void Insert(int32_t left, int32_t right, Merge merge);  // the last insert of a pair stays
   Merge Find(int32_t left, int32_t right) const {         // rank -1: no such merge
-    const uint64_t key = Key(left, right);
-    for (size_t slot = Slot(key);; slot = (slot + 1) & mask_) {
-      if (keys_[slot] == key) return merges_[slot];
-      if (keys_[slot] == kEmpty) return {};
+    const uint64_t key = Key(left, right), hash = Hash(key);
+    if (!(filter_[FilterWord(hash)] & FilterBit(hash))) return {};
+    for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
+      if (slots_[at].key == key) return slots_[at].merge;
+      if (slots_[at].key == kEmpty) return {};
     }
   }
 
@@ -38,10 +39,18 @@ class MergeTable {
   static uint64_t Key(int32_t left, int32_t right) {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
-  size_t Slot(uint64_t key) const { return static_cast<size_t>((key * 0x9E3779B97F4A7C15ull) >> 20) & mask_; }
-  std::vector<uint64_t> keys_{kEmpty};
-  std::vector<Merge> merges_{Merge{}};
+  static uint64_t Hash(uint64_t key) { return key * 0x9E3779B97F4A7C15ull >> 20; }
+  size_t FilterWord(uint64_t hash) const { return hash >> 6 & filter_mask_; }
+  static uint64_t FilterBit(uint64_t hash) { return uint64_t{1} << (hash & 63); }
+  struct Slot {
+    uint64_t key = kEmpty;
+    Merge merge;
+  };
+  std::vector<Slot> slots_{Slot{}};
   size_t mask_ = 0;
+  // A bit a hash, small enough for a near cache: most pairs that are looked up have no merge.
+  std::vector<uint64_t> filter_{0};
+  size_t filter_mask_ = 0;
 };
 
 struct BpeModelOptions {

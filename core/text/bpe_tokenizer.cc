@@ -16,17 +16,18 @@ struct BpeTokenizer::Work {
 StatusOr<std::shared_ptr<Tokenizer>> BpeTokenizer::Make(BpeSpec spec) {
   std::shared_ptr<BpeTokenizer> made(new BpeTokenizer());
   made->spec_ = std::move(spec);
-  VOLERY_RETURN_IF_ERROR(made->Index());
-  VOLERY_RETURN_IF_ERROR(made->IndexAdded());
+  std::vector<std::string> bytes;
+  VOLERY_RETURN_IF_ERROR(made->Index(&bytes));
+  VOLERY_RETURN_IF_ERROR(made->IndexAdded(&bytes));
   StatusOr<PreTokenizer> pre_tokenizer = PreTokenizer::Make(made->spec_.steps);
   if (!pre_tokenizer.ok()) return Annotate(pre_tokenizer.status(), made->spec_.where, ": pre_tokenizer");
   made->pre_tokenizer_ = std::move(*pre_tokenizer);
-  VOLERY_RETURN_IF_ERROR(made->BuildModel());
+  VOLERY_RETURN_IF_ERROR(made->BuildModel(bytes));
   return std::shared_ptr<Tokenizer>(std::move(made));
 }
 
-Status BpeTokenizer::Index() {
-  bytes_.resize(spec_.tokens.size());
+Status BpeTokenizer::Index(std::vector<std::string>* bytes) {
+  bytes->resize(spec_.tokens.size());
   ids_.reserve(spec_.tokens.size());
   for (size_t i = 0; i < spec_.tokens.size(); ++i) {
     const std::string& token = spec_.tokens[i];
@@ -36,33 +37,34 @@ Status BpeTokenizer::Index() {
       return InvalidError(spec_.where, ": ids ", earlier->second, " and ", i, " are the same token '", token,
                           "'; a vocabulary has each token once");
     }
-    bytes_[i] = UnspellBytes(token).value_or(token);
+    (*bytes)[i] = UnspellBytes(token).value_or(token);
   }
   return OkStatus();
 }
 
-Status BpeTokenizer::IndexAdded() {
-  special_.assign(spec_.tokens.size(), false);
+Status BpeTokenizer::IndexAdded(std::vector<std::string>* bytes) {
+  std::vector<bool> special(spec_.tokens.size(), false);
   std::vector<AddedToken> raw, normalized;
   for (const AddedToken& token : spec_.added) {
     if (!Known(token.id) || spec_.tokens[static_cast<size_t>(token.id)] != token.content) {
       return InvalidError(spec_.where, ": added token '", token.content, "' has id ", token.id, ", which is ",
                           Known(token.id) ? Cat("'", Content(token.id), "'") : std::string("no token"));
     }
-    special_[static_cast<size_t>(token.id)] = token.special;
+    special[static_cast<size_t>(token.id)] = token.special;
     if (token.content.empty()) continue;
     (token.normalized ? normalized : raw).push_back(token);
     if (!token.normalized || !spec_.nfc) continue;
     const std::string composed = Nfc(token.content);
     normalized.back().content = composed;
-    bytes_[static_cast<size_t>(token.id)] = UnspellBytes(composed).value_or(composed);
+    (*bytes)[static_cast<size_t>(token.id)] = UnspellBytes(composed).value_or(composed);
   }
+  table_ = TokenTable(*bytes, special);
   raw_tokens_ = AddedTokenMatcher(std::move(raw));
   normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
   return OkStatus();
 }
 
-Status BpeTokenizer::BuildModel() {
+Status BpeTokenizer::BuildModel(const std::vector<std::string>& bytes) {
   BpeModelOptions options;
   options.fuse_unknown = spec_.fuse_unknown;
   options.ignore_merges = spec_.ignore_merges;
@@ -90,9 +92,9 @@ Status BpeTokenizer::BuildModel() {
     merges.push_back({left, right, found->second});
   }
   std::vector<std::pair<std::string_view, int32_t>> whole;
-  for (size_t i = 0; spec_.ignore_merges && i < bytes_.size(); ++i) {
+  for (size_t i = 0; spec_.ignore_merges && i < bytes.size(); ++i) {
     if (spec_.in_model[i] && UnspellBytes(spec_.tokens[i]))
-      whole.emplace_back(bytes_[i], static_cast<int32_t>(i));
+      whole.emplace_back(bytes[i], static_cast<int32_t>(i));
   }
   model_ = std::make_unique<BpeModel>(options, merges, whole);
   return OkStatus();
@@ -159,10 +161,6 @@ std::vector<int32_t> BpeTokenizer::Encode(std::string_view text, const EncodeOpt
   Return(std::move(work));
   if (options.add_special) ids.insert(ids.end(), spec_.suffix.begin(), spec_.suffix.end());
   return ids;
-}
-
-std::string_view BpeTokenizer::TokenBytes(int32_t id) const {
-  return Known(id) ? std::string_view(bytes_[static_cast<size_t>(id)]) : std::string_view();
 }
 
 std::string_view BpeTokenizer::Content(int32_t id) const {

@@ -12,6 +12,7 @@
 #include "core/base/status.h"
 #include "core/text/bpe_model.h"
 #include "core/text/bpe_spec.h"
+#include "core/text/token_table.h"
 #include "core/text/tokenizer.h"
 
 namespace volery::text {
@@ -24,9 +25,12 @@ class BpeTokenizer : public Tokenizer {
 
   using Tokenizer::Encode;
   std::vector<int32_t> Encode(std::string_view text, const EncodeOptions& options) const override;
+  std::string Decode(std::span<const int32_t> ids, bool skip_special) const override {
+    return table_.Decode(ids, skip_special);
+  }
   int32_t size() const override { return static_cast<int32_t>(spec_.tokens.size()); }
-  std::string_view TokenBytes(int32_t id) const override;
-  bool IsSpecial(int32_t id) const override { return Known(id) && special_[static_cast<size_t>(id)]; }
+  std::string_view TokenBytes(int32_t id) const override { return table_.Bytes(id); }
+  bool IsSpecial(int32_t id) const override { return table_.IsSpecial(id); }
   std::string_view Content(int32_t id) const override;
   std::optional<int32_t> IdOf(std::string_view content) const override;
   std::string ToTokenizerJson() const override;
@@ -34,9 +38,10 @@ class BpeTokenizer : public Tokenizer {
  private:
   struct Work;
   BpeTokenizer() = default;
-  Status Index();
-  Status IndexAdded();
-  Status BuildModel();
+  // `bytes`: what each id stands for.
+  Status Index(std::vector<std::string>* bytes);
+  Status IndexAdded(std::vector<std::string>* bytes);
+  Status BuildModel(const std::vector<std::string>& bytes);
   bool Known(int32_t id) const { return id >= 0 && id < size(); }
   std::unique_ptr<Work> Borrow() const;
   void Return(std::unique_ptr<Work> work) const;
@@ -44,8 +49,7 @@ class BpeTokenizer : public Tokenizer {
                            std::vector<int32_t>* ids) const;
 
   BpeSpec spec_;
-  std::vector<std::string> bytes_;                     // by id
-  std::vector<bool> special_;                          // by id
+  TokenTable table_;
   std::unordered_map<std::string_view, int32_t> ids_;  // keys are views into spec_.tokens
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
   PreTokenizer pre_tokenizer_;

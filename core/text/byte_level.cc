@@ -41,6 +41,7 @@ std::string SpellBytes(std::string_view bytes) {
 std::optional<std::string> UnspellBytes(std::string_view token) {
   const Map& map = ByteMap();
   std::string out;
+  out.reserve(token.size());
   for (size_t at = 0; at < token.size();) {
     const CodePoint c = CodePointAt(token, at);
     if (c.value >= map.to_byte.size() || map.to_byte[c.value] < 0) return std::nullopt;

@@ -34,15 +34,6 @@ void SplitDigits(std::string_view text, Pieces::Range range, bool runs, Ranges* 
   Append(start, range.end, out);
 }
 
-void SplitKnown(std::string_view text, Pieces::Range range, KnownPattern pattern, Ranges* out) {
-  const std::string_view piece = text.substr(range.begin, range.end - range.begin);
-  for (size_t at = 0; at < piece.size();) {
-    const size_t end = PieceEnd(pattern, piece, at);
-    Append(range.begin + at, range.begin + end, out);
-    at = end;
-  }
-}
-
 void SplitRegex(std::string_view text, Pieces::Range range, const RegexSplitter& regex, bool drop_gaps,
                 Ranges* out) {
   regex.Split(text.substr(range.begin, range.end - range.begin), [&](size_t begin, size_t end, bool matched) {
@@ -95,7 +86,7 @@ void PreTokenizer::Split(std::string_view text, Pieces* pieces) const {
       if (step.kind == SplitStep::Kind::kDigits)
         SplitDigits(pieces->text, range, step.runs, &pieces->scratch);
       if (step.kind == SplitStep::Kind::kPattern)
-        SplitKnown(pieces->text, range, step.pattern, &pieces->scratch);
+        SplitByPattern(step.pattern, pieces->text, range, &pieces->scratch);
       if (step.kind == SplitStep::Kind::kRegex) {
         SplitRegex(pieces->text, range, *regexes_[i], step.drop_gaps, &pieces->scratch);
       }

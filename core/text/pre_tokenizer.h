@@ -32,9 +32,7 @@ struct SplitStep {
 
 // Pieces are ranges of `text`, which is the input, or `owned` where a step had to insert spaces.
 struct Pieces {
-  struct Range {
-    uint32_t begin, end;
-  };
+  using Range = PieceRange;
   std::string_view text;
   std::vector<Range> ranges;
   std::vector<Range> scratch;

@@ -136,17 +136,24 @@ const char* PatternRegex(KnownPattern pattern) {
   return kGpt2Regex;
 }
 
-size_t PieceEnd(KnownPattern pattern, std::string_view text, size_t begin) {
-  const Scanner scanner(text);
+void SplitByPattern(KnownPattern pattern, std::string_view text, PieceRange range,
+                    std::vector<PieceRange>* out) {
+  const Scanner scanner(text.substr(0, range.end));
+  const auto split = [&](auto piece_end) {
+    for (uint32_t at = range.begin; at < range.end;) {
+      const auto end = static_cast<uint32_t>(piece_end(at));
+      out->push_back({at, end});
+      at = end;
+    }
+  };
   switch (pattern) {
     case KnownPattern::kGpt2:
-      return scanner.Gpt2(begin);
+      return split([&](size_t at) { return scanner.Gpt2(at); });
     case KnownPattern::kQwen:
-      return scanner.Qwen(begin, 1);
+      return split([&](size_t at) { return scanner.Qwen(at, 1); });
     case KnownPattern::kLlama3:
-      return scanner.Qwen(begin, 3);
+      return split([&](size_t at) { return scanner.Qwen(at, 3); });
   }
-  return text.size();
 }
 
 }  // namespace volery::text

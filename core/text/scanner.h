@@ -3,10 +3,11 @@
 // engine. Text must be valid UTF-8. Linear in the text: white space is read at most three times, everything
 // else once.
 
-#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace volery::text {
 
@@ -22,7 +23,12 @@ std::optional<KnownPattern> RecognisePattern(const std::string& regex);
 // own.
 const char* PatternRegex(KnownPattern pattern);
 
-// End of the piece that starts at `begin` (< text.size()). Every character belongs to some piece.
-size_t PieceEnd(KnownPattern pattern, std::string_view text, size_t begin);
+struct PieceRange {
+  uint32_t begin, end;
+};
+
+// Appends the pieces of text[range]; what lies around isn't looked at. Every character belongs to some piece.
+void SplitByPattern(KnownPattern pattern, std::string_view text, PieceRange range,
+                    std::vector<PieceRange>* out);
 
 }  // namespace volery::text

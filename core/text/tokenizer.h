@@ -34,7 +34,7 @@ class Tokenizer {
 
   // Valid UTF-8: broken bytes become U+FFFD. Ids without a token are passed over. With skip_special, tokens
   // marked special are left out; added tokens that aren't special stay.
-  std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
+  virtual std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
 
   // Highest id with a token, plus one. The model's table may have more rows.
   virtual int32_t size() const = 0;

@@ -51,11 +51,12 @@ Status ReadModelVocabulary(const Json& model, const std::string& where, Vocabula
                         "; expected an object of token -> id");
   }
   out->ids.reserve(vocab->size());
+  const std::string here = where + ": model.vocab";
   for (const auto& [content, id] : vocab->items()) {
     if (!id.is_number_integer()) {
       return InvalidError(where, ": model.vocab['", content, "'] is ", id.dump(), "; expected an integer id");
     }
-    VOLERY_RETURN_IF_ERROR(Place(Cat(where, ": model.vocab"), content, id.get<int64_t>(), true, out));
+    VOLERY_RETURN_IF_ERROR(Place(here, content, id.get<int64_t>(), true, out));
   }
   return OkStatus();
 }
@@ -96,8 +97,9 @@ StatusOr<std::vector<AddedToken>> ReadAddedTokens(const Json& root, const std::s
   return out;
 }
 
-// Both spellings: ["a", "b"] and "a b".
-StatusOr<std::pair<std::string, std::string>> ReadMerge(const Json& entry, const std::string& here) {
+// Both spellings: ["a", "b"] and "a b". `list_name` and `index` are for errors.
+StatusOr<std::pair<std::string, std::string>> ReadMerge(const Json& entry, const std::string& list_name,
+                                                        size_t index) {
   using Pair = std::pair<std::string, std::string>;
   if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
     return Pair(entry[0].get<std::string>(), entry[1].get<std::string>());
@@ -109,7 +111,8 @@ StatusOr<std::pair<std::string, std::string>> ReadMerge(const Json& entry, const
       return Pair(text.substr(0, space), text.substr(space + 1));
     }
   }
-  return InvalidError(here, " is ", entry.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80),
+  return InvalidError(list_name, "[", index, "] is ",
+                      entry.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80),
                       "; expected [\"left\", \"right\"] or \"left right\"");
 }
 
@@ -121,15 +124,15 @@ Status ReadMerges(const Json& model, const std::string& where, const Vocabulary&
         "; expected a list of pairs. Without merges a vocabulary can't be used: take the complete file");
   }
   spec->merges.reserve(list->size());
+  const std::string list_name = where + ": model.merges";
   for (size_t i = 0; i < list->size(); ++i) {
-    const std::string here = Cat(where, ": model.merges[", i, "]");
-    VOLERY_ASSIGN_OR_RETURN(const auto pair, ReadMerge((*list)[i], here));
+    VOLERY_ASSIGN_OR_RETURN(const auto pair, ReadMerge((*list)[i], list_name, i));
     int32_t ids[2];
     for (int side = 0; side < 2; ++side) {
       const std::string& token = side == 0 ? pair.first : pair.second;
       const auto found = vocabulary.ids.find(token);
       if (found == vocabulary.ids.end() || !vocabulary.in_model[static_cast<size_t>(found->second)]) {
-        return InvalidError(here, ": '", token, "' is not in model.vocab");
+        return InvalidError(list_name, "[", i, "]: '", token, "' is not in model.vocab");
       }
       ids[side] = found->second;
     }

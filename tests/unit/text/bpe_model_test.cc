@@ -66,6 +66,53 @@ TEST(BpeModel, EqualsTheDefinitionForShortAndLongPieces) {
   }
 }
 
+// More pieces than the cache holds, again and again, of lengths around what an entry takes: whatever is
+// thrown out or kept, a used scratch answers as a fresh one.
+TEST(BpeModel, ACacheThatOverflowsChangesNoIds) {
+  const std::vector<BpeModel::Merge> merges = {
+      {'a', 'b', 256}, {256, 'a', 257}, {'b', 'b', 258}, {257, 258, 259}, {259, 259, 260}};
+  const BpeModel model(Bytes(), merges, {});
+  base::RandomStream stream(3, base::RandomUse::kGenerator);
+  std::vector<std::string> pieces;
+  for (int i = 0; i < 50'000; ++i) {
+    std::string piece;
+    for (size_t left = 1 + stream.NextBelow(34); left > 0; --left)
+      piece += static_cast<char>('a' + stream.NextBelow(2));
+    pieces.push_back(std::move(piece));
+  }
+  BpeModel::Scratch used;
+  for (const std::string& piece : pieces) Encode(model, piece, &used);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const std::vector<int32_t> ids = Encode(model, pieces[i], &used);
+    if (i % 25 != 0) continue;
+    ASSERT_EQ(ids, ByDefinition(merges, pieces[i])) << pieces[i];
+  }
+}
+
+TEST(MergeTable, FindsWhatWasInsertedAndNothingElse) {
+  base::RandomStream stream(7, base::RandomUse::kGenerator);
+  for (const size_t count : {0u, 1u, 2u, 33u, 5000u}) {
+    std::map<std::pair<int32_t, int32_t>, int32_t> ranks;
+    MergeTable table;
+    table.Reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      const auto left = static_cast<int32_t>(stream.NextBelow(200)),
+                 right = static_cast<int32_t>(stream.NextBelow(200));
+      ranks[{left, right}] = static_cast<int32_t>(i);
+      table.Insert(left, right, {static_cast<int32_t>(i), left + right});
+    }
+    for (int32_t left = 0; left < 200; ++left) {
+      for (int32_t right = 0; right < 200; ++right) {
+        const auto expected = ranks.find({left, right});
+        const MergeTable::Merge found = table.Find(left, right);
+        ASSERT_EQ(found.rank, expected == ranks.end() ? -1 : expected->second);
+        ASSERT_EQ(found.id, expected == ranks.end() ? -1 : left + right);
+      }
+    }
+  }
+  EXPECT_EQ(MergeTable().Find(1, 2).rank, -1);
+}
+
 // No input is quadratic: a megabyte of one letter takes a few steps a byte, counted.
 TEST(BpeModel, AMegabyteOfOneLetterTakesLinearlyManySteps) {
   std::vector<BpeModel::Merge> merges = {

@@ -14,12 +14,10 @@ namespace {
 using ::testing::ElementsAre;
 
 std::vector<std::string> Scan(KnownPattern pattern, const std::string& text) {
+  std::vector<PieceRange> ranges;
+  SplitByPattern(pattern, text, {0, static_cast<uint32_t>(text.size())}, &ranges);
   std::vector<std::string> pieces;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = PieceEnd(pattern, text, at);
-    pieces.push_back(text.substr(at, end - at));
-    at = end;
-  }
+  for (const PieceRange& range : ranges) pieces.push_back(text.substr(range.begin, range.end - range.begin));
   return pieces;
 }
 
@@ -82,6 +80,24 @@ TEST(Scanner, EqualsTheRegularExpressions) {
         expected.push_back(text.substr(begin, end - begin));
       });
       ASSERT_EQ(Scan(pattern, text), expected) << "pattern " << static_cast<int>(pattern) << " seed " << seed;
+    }
+  }
+}
+
+TEST(Scanner, LooksAtNothingOutsideItsRange) {
+  for (const KnownPattern pattern : {KnownPattern::kGpt2, KnownPattern::kQwen, KnownPattern::kLlama3}) {
+    for (uint64_t seed = 0; seed < 500; ++seed) {
+      const std::string before = RandomText(seed + 1), inside = RandomText(seed),
+                        after = RandomText(seed + 2);
+      const PieceRange range = {static_cast<uint32_t>(before.size()),
+                                static_cast<uint32_t>(before.size() + inside.size())};
+      const std::string text = before + inside + after;
+      std::vector<PieceRange> found;
+      SplitByPattern(pattern, text, range, &found);
+      std::vector<std::string> pieces;
+      for (const PieceRange& piece : found)
+        pieces.push_back(text.substr(piece.begin, piece.end - piece.begin));
+      ASSERT_EQ(pieces, Scan(pattern, inside)) << "pattern " << static_cast<int>(pattern) << " seed " << seed;
     }
   }
 }
