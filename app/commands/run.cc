@@ -107,7 +107,6 @@ orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64
   options.decode = [tokenizer = prepared.source.tokenizer.tokenizer](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
     return tokenizer->Decode(tokens, false);
   };
-  options.release_before_packing = recipe.max_staleness == 0;
   options.on_thread_start = [threads = SamplerThreads(recipe)] { tensor::SetComputeThreads(threads); };
   options.watchdog = watchdog;
   options.max_sequences = slots;

@@ -74,7 +74,7 @@ struct OptimRecipe {
 
 struct TrainerRecipe {
   std::string dtype = "float32";
-  int64_t tokens_per_microbatch = 1024;
+  int64_t tokens_per_microbatch = 512;
   bool share_prompts = true, checkpoint_activations = false;
   int64_t head_slice_tokens = 0, max_skipped = 10;
   OptimRecipe optim;

@@ -1,6 +1,7 @@
 #pragma once
-// The two seams where making rollouts and learning from them meet, RolloutSource and WeightSink, and the interfaces of
-// what stands on either side: Trainer, Scorer, GroupFilter. The loop (orchestration/) knows only these.
+// The two seams where making rollouts and learning from them meet, RolloutSource and WeightSink, and the
+// interfaces of what stands on either side: Trainer, Scorer, GroupFilter. The loop (orchestration/) knows
+// only these.
 
 #include <cstdint>
 #include <memory>
@@ -25,9 +26,9 @@ struct GroupSpec {
 };
 
 struct SourceSupplies {
-  bool logprobs = true;       // else the trainer recomputes them
+  bool logprobs = true;  // else the trainer recomputes them
   bool versions = true;
-  bool hidden_rows = false;   // for proofs
+  bool hidden_rows = false;  // for proofs
 };
 
 // Makes rollouts: the in-process engine, a swarm's inbox, replayed files. Thread-safe.
@@ -49,17 +50,20 @@ class WeightSink {
   virtual ~WeightSink() = default;
   // Reads the version's tensors before it returns and never afterwards: they may be the trainer's own.
   virtual Status Publish(WeightVersionPtr version) = 0;
+  // The caller wants nothing sampled until the next Publish: weights that are packed may go, to save memory.
+  virtual void Rest() {}
 };
 
 enum class StepOutcome : uint8_t { kTrained, kSkippedNoSignal, kSkippedNotFinite };
 
 struct StepResult {
   StepOutcome outcome = StepOutcome::kTrained;
-  std::string reason;          // of a skip
-  base::MetricRow metrics;     // grad_norm, lr, mismatch/*, drift_kl, ess, clip_frac_*, entropy, loss ...
+  std::string reason;       // of a skip
+  base::MetricRow metrics;  // grad_norm, lr, mismatch/*, drift_kl, ess, clip_frac_*, entropy, loss ...
 };
 
-// Turns version s into s + 1. One thread (the trainer's) calls everything. Rank 0 runs the loop; other ranks follow.
+// Turns version s into s + 1. One thread (the trainer's) calls everything. Rank 0 runs the loop; other ranks
+// follow.
 class Trainer {
  public:
   virtual ~Trainer() = default;
@@ -67,20 +71,23 @@ class Trainer {
   virtual Status Advantages(Group& group) const = 0;
   // True if any advantage is non-zero (after Advantages). Pure; thread-safe.
   virtual bool HasSignal(const Group& group) const = 0;
-  // A step always ends: version() grows by one, also when it is skipped (weights and Adam's state untouched then).
+  // A step always ends: version() grows by one, also when it is skipped (weights and Adam's state untouched
+  // then).
   virtual StatusOr<StepResult> Step(const TrainBatch& batch) = 0;
-  // Supervised step on sequences with a loss mask (warm-up); does not change version(). Returns the mean token loss.
+  // Supervised step on sequences with a loss mask (warm-up); does not change version(). Returns the mean
+  // token loss.
   virtual StatusOr<double> SupervisedStep(const std::vector<Rollout>& examples) = 0;
   virtual VersionId version() const = 0;
   // The weights as they are now. Valid until the next step: it may be the memory that the optimiser writes.
   virtual StatusOr<WeightVersionPtr> Snapshot() = 0;
-  // Optimiser state, step counters and master weights, in files inside `folder`; Load checks names and shapes.
+  // Optimiser state, step counters and master weights, in files inside `folder`; Load checks names and
+  // shapes.
   virtual Status SaveState(const std::string& folder) = 0;
   virtual Status LoadState(const std::string& folder) = 0;
 };
 
-// Rewards a group in place (Rollout::score). Blocks; called from the reward threads. A failing reward is a status in the
-// score, never an error here; an error here ends the run.
+// Rewards a group in place (Rollout::score). Blocks; called from the reward threads. A failing reward is a
+// status in the score, never an error here; an error here ends the run.
 class Scorer {
  public:
   virtual ~Scorer() = default;
@@ -107,7 +114,7 @@ class ModelWriter {
 class TaskSource {
  public:
   virtual ~TaskSource() = default;
-  virtual int64_t size() const = 0;   // > 0
+  virtual int64_t size() const = 0;  // > 0
   virtual StatusOr<std::shared_ptr<const Task>> Get(int64_t index) const = 0;
 };
 

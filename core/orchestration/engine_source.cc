@@ -43,13 +43,14 @@ Status EngineSource::Admit(std::vector<data::GroupSpec> groups) {
   return OkStatus();
 }
 
+void EngineSource::Rest() {
+  std::unique_lock lock(mutex_);
+  release_ = true;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return stop_.stopped() || closing_ || !release_; });
+}
+
 Status EngineSource::Publish(data::WeightVersionPtr version) {
-  if (options_.release_before_packing) {
-    std::unique_lock lock(mutex_);
-    release_ = true;
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return stop_.stopped() || closing_ || !release_; });
-  }
   if (stop_.stopped()) return stop_.reason();
   VOLERY_ASSIGN_OR_RETURN(data::PreparedVersionPtr prepared, engine_.Prepare(std::move(version)));
   std::lock_guard lock(mutex_);

@@ -34,9 +34,6 @@ struct EngineSourceOptions {
   // How many sequences may be with the engine at once: as many as it has slots. The rest waits here, in the
   // order of ids, so that a step's refills go before later steps' groups. 0: no limit.
   int64_t max_sequences = 0;
-  // The engine lets go of its weights before the next version is packed, where it samples nothing: for
-  // staleness 0, where two packed versions would only cost memory.
-  bool release_before_packing = false;
   // Runs first on the sampler's thread, e.g. to fix how many cores it uses. May be empty.
   std::function<void()> on_thread_start;
   base::Clock* clock = &base::Clock::Real();
@@ -55,6 +52,8 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   StatusOr<data::Group> Next(int64_t timeout_ms) override;
   // Packs the version on the calling thread.
   Status Publish(data::WeightVersionPtr version) override;
+  // The engine lets go of its weights, unless it has something to sample. Returns when that is settled.
+  void Rest() override;
   // "sampler/idle" (share of the time since the last call), "time/wait_for_weights" (seconds in which groups
   // waited for a version and nothing could be decoded), "tokens_per_s" (sampled), "sampler/tokens".
   base::MetricRow TakeMetrics() override;

@@ -172,6 +172,7 @@ Status LoopRun::DoStep() {
   Show(LoopView::Phase::kTraining);
   const double begin = parts_.clock->NowSeconds();
   data::TrainBatch batch{step, std::move(groups.train)};
+  RestSource();
   StatusOr<data::StepResult> result = parts_.trainer->Step(batch);
   if (!result.ok()) return Annotate(result.status(), "step ", step);
   groups.train = std::move(batch.groups);
@@ -252,7 +253,13 @@ Status LoopRun::Abandon(Status reason) {
   return Annotate(reason, "the state is saved in ", result_.checkpoint->path);
 }
 
+// At staleness 0 nothing is sampled while a version is made.
+void LoopRun::RestSource() {
+  if (options_.rollout.max_staleness == 0) parts_.weights->Rest();
+}
+
 Status LoopRun::PublishWeights() {
+  RestSource();
   VOLERY_ASSIGN_OR_RETURN(data::WeightVersionPtr version, parts_.trainer->Snapshot());
   return parts_.weights->Publish(std::move(version));
 }

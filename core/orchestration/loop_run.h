@@ -29,6 +29,7 @@ class LoopRun {
   bool AllSolved(const StepGroups& groups) const;
   Status Abandon(Status reason);
   Status PublishWeights();
+  void RestSource();
   Status OnScored(data::Group group);
   void Show(LoopView::Phase phase);
   void Tick();

@@ -36,7 +36,7 @@ struct OptimiserOptions {
 struct TrainerOptions {
   OptimiserOptions optim;       // of RL steps
   OptimiserOptions supervised;  // of SupervisedStep
-  int64_t micro_batch_tokens = 1024;
+  int64_t micro_batch_tokens = 512;
   bool share_prompts = true;  // a group's prompt is computed once a micro-batch
   bool checkpoint_activations = false;
   int64_t head_rows = 0;                           // rows of logits at once; 0: about 30 MiB of them

@@ -52,20 +52,19 @@ TEST(EngineSource, FinishesGroupsWithDecodedText) {
   EXPECT_GT(metrics.at("sampler/tokens"), 0);
 }
 
-TEST(EngineSource, LetsGoOfAVersionBeforeItPacksTheNext) {
+TEST(EngineSource, LetsGoOfAVersionToRest) {
   for (bool release : {false, true}) {
     FakeEngine engine;
     base::StopToken stop;
-    EngineSourceOptions options;
-    options.release_before_packing = release;
     {
-      EngineSource source(engine, options, stop);
+      EngineSource source(engine, {}, stop);
       for (int64_t version = 0; version < 3; ++version) {
         ASSERT_TRUE(source.Publish(Version(version)).ok());
         ASSERT_TRUE(source.Admit({Spec(GroupId::Make(version, 0, 0))}).ok());
         const auto group = source.Next(-1);
         ASSERT_TRUE(group.ok()) << group.status();
         EXPECT_EQ(group->rollouts[0].spans[1].versions[0].version, VersionId(version));
+        if (release) source.Rest();
       }
     }
     EXPECT_EQ(engine.released, release ? 3 : 0);

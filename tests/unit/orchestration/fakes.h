@@ -128,7 +128,7 @@ class FakeEngine : public data::Engine {
   std::function<void()> on_step;
   std::optional<VersionId> fail_step;
   bool throw_step = false, fail_prepare = false;
-  int released = 0;                // read when the threads have ended
+  int released = 0;                // read while it rests, or when the threads have ended
   std::vector<GroupId> submitted;  // read when the threads have ended
 
  private:

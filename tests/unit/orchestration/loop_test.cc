@@ -28,6 +28,19 @@ TEST(Loop, StalenessZeroIsSynchronous) {
   }
 }
 
+TEST(Loop, TheEngineRestsWithoutWeightsWhileAStepTrainsAtStalenessZero) {
+  for (int64_t staleness : {0, 1}) {
+    FakeRun run(staleness);
+    std::vector<int> released;
+    // The thread of the loop; the engine's count stands still since the loop let it rest.
+    if (staleness == 0)
+      run.trainer.on_step = [&](const data::TrainBatch&) { released.push_back(run.engine.released); };
+    ASSERT_TRUE(run.Run().ok());
+    for (size_t i = 1; i < released.size(); ++i) EXPECT_GT(released[i], released[i - 1]);
+    EXPECT_EQ(run.engine.released > 0, staleness == 0);
+  }
+}
+
 TEST(Loop, RepeatsBitForBitAtStalenessZero) {
   std::vector<std::string> lines;
   double weight = 0;
