@@ -85,7 +85,7 @@ struct LayerNormFunction : torch::autograd::Function<LayerNormFunction> {
     const kernels::Table& table = TableFor(ElementOf(x));
     const auto args = [&](int64_t begin, int64_t end) {
       const int64_t at = begin * columns;
-      return kernels::LayerNormBackwardArgs{
+      return kernels::NormBackwardArgs{
           At(x, at),  w.data_ptr(), At(dy, at),   moments + 2 * begin * parts.groups,
           At(dx, at), end - begin,  parts.groups, parts.width};
     };
@@ -98,7 +98,7 @@ struct LayerNormFunction : torch::autograd::Function<LayerNormFunction> {
       return g.sum.defined() ? g.sum.data_ptr<float>() : nullptr;
     };
     ParallelColumns(columns, parts.rows, [&](int64_t begin, int64_t end) {
-      table.layer_norm_weight(args(0, parts.rows), sum(of_weight), sum(of_bias), begin, end);
+      table.norm_weight(args(0, parts.rows), sum(of_weight), sum(of_bias), begin, end);
     });
     const auto returned = [&](const WeightGradient& g) {
       return g.sum.defined() ? g.Returned(w) : at::Tensor();

@@ -13,37 +13,37 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Returns y; rstd gets [rows] in the statistics' dtype.
-at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+// Returns y; moments (or null) gets [rows, 2] in the statistics' dtype: 0 and 1 / sqrt(mean(x^2) + eps).
+at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* moments) {
   const int64_t width = w.numel(), rows = x.numel() / width;
   at::Tensor y = at::empty(x.sizes(), x.options());
-  if (rstd) *rstd = at::empty({rows}, x.options().dtype(at::kFloat));
-  float* r = rstd ? rstd->data_ptr<float>() : nullptr;
+  if (moments) *moments = at::empty({rows, 2}, x.options().dtype(at::kFloat));
+  float* m = moments ? moments->data_ptr<float>() : nullptr;
   const kernels::Table& table = TableFor(ElementOf(x));
   ParallelRows(rows, width, [&](int64_t begin, int64_t end) {
     table.rms_norm({At(x, begin * width), At(y, begin * width), width, width, end - begin, width},
-                   w.data_ptr(), static_cast<float>(eps), r ? r + begin : nullptr);
+                   w.data_ptr(), static_cast<float>(eps), m ? m + 2 * begin : nullptr);
   });
   return y;
 }
 
-at::Tensor ForwardByAten(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+at::Tensor ForwardByAten(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* moments) {
   const at::Tensor wide = x.to(StatisticsType(x)).view({-1, w.numel()});
-  const at::Tensor r = at::rsqrt(wide.square().mean(-1) + eps);
-  if (rstd) *rstd = r;
-  return ((wide * r.unsqueeze(-1)).to(x.scalar_type()) * w).view(x.sizes());
+  const at::Tensor r = at::rsqrt(wide.square().mean(-1, true) + eps);
+  if (moments) *moments = at::cat({at::zeros_like(r), r}, 1);
+  return ((wide * r).to(x.scalar_type()) * w).view(x.sizes());
 }
 
-at::Tensor Forward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
-  return HasKernels(x) ? ForwardByKernel(x, w, eps, rstd) : ForwardByAten(x, w, eps, rstd);
+at::Tensor Forward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* moments) {
+  return HasKernels(x) ? ForwardByKernel(x, w, eps, moments) : ForwardByAten(x, w, eps, moments);
 }
 
 // With n = x r, g = dy w: dx = r (g - n mean(g n)), dw = sum over rows of dy n.
 struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w, double eps) {
-    at::Tensor rstd;
-    at::Tensor y = Forward(x, w, eps, &rstd);
-    ctx->save_for_backward({x, w, rstd});
+    at::Tensor moments;
+    at::Tensor y = Forward(x, w, eps, &moments);
+    ctx->save_for_backward({x, w, moments});
     return y;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -57,19 +57,24 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
                                         bool of_weights) {
     const at::Tensor &x = saved[0], &w = saved[1], dy = gradient.contiguous();
     const int64_t width = w.numel(), rows = x.numel() / width;
-    const float* rstd = saved[2].const_data_ptr<float>();
+    const float* moments = saved[2].const_data_ptr<float>();
     at::Tensor dx = at::empty(x.sizes(), x.options());
     const kernels::Table& table = TableFor(ElementOf(x));
     const auto part = [&](int64_t begin, int64_t end) {
-      return kernels::NormBackwardArgs{
-          At(x, begin * width), w.data_ptr(), At(dy, begin * width), rstd + begin, At(dx, begin * width),
-          end - begin,          width};
+      return kernels::NormBackwardArgs{At(x, begin * width),
+                                       w.data_ptr(),
+                                       At(dy, begin * width),
+                                       moments + 2 * begin,
+                                       At(dx, begin * width),
+                                       end - begin,
+                                       1,
+                                       width};
     };
     ParallelRows(rows, width, [&](int64_t begin, int64_t end) { table.rms_norm_backward(part(begin, end)); });
     if (!of_weights) return {dx, at::Tensor(), at::Tensor()};
     const WeightGradient of_weight = GradientOf(w);
     ParallelColumns(width, rows, [&](int64_t begin, int64_t end) {
-      table.rms_norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), begin, end);
+      table.norm_weight(part(0, rows), of_weight.sum.data_ptr<float>(), nullptr, begin, end);
     });
     return {dx, of_weight.Returned(w), at::Tensor()};
   }
@@ -78,7 +83,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     const at::Tensor &x = saved[0], &w = saved[1];
     const auto type = StatisticsType(x);
     const int64_t width = w.numel();
-    const at::Tensor r = saved[2].unsqueeze(-1);
+    const at::Tensor r = saved[2].narrow(1, 1, 1);
     const at::Tensor n = x.to(type).view({-1, width}) * r;
     const at::Tensor dy = gradient.to(type).reshape({-1, width});
     const at::Tensor dw = (dy * n).sum(0).to(w.scalar_type());

@@ -59,7 +59,7 @@ inline kernels::Element ElementOf(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kFloat ? kernels::Element::kF32 : kernels::Element::kBf16;
 }
 
-// What statistics over a tensor's rows are held in.
+// What statistics over a tensor's rows, and gradients summed over rows, are held in.
 inline at::ScalarType StatisticsType(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }

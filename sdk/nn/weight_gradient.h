@@ -4,10 +4,12 @@
 
 #include <ATen/ATen.h>
 
+#include "parallel.h"
+
 namespace volery::nn {
 
 struct WeightGradient {
-  // The tensor to add to: weight.grad itself, or zeros. float32, float64 for a float64 weight.
+  // The tensor to add to: weight.grad itself, or zeros, of StatisticsType.
   at::Tensor sum;
   // What the backward function returns for the weight: undefined where `sum` is weight.grad.
   at::Tensor Returned(const at::Tensor& weight) const {
@@ -19,7 +21,7 @@ struct WeightGradient {
 // A held gradient of another dtype, or with gaps, is left to autograd to add to. (The host gives a bfloat16
 // weight a float32 gradient.)
 inline WeightGradient GradientOf(const at::Tensor& weight) {
-  const at::ScalarType dtype = weight.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType dtype = StatisticsType(weight);
   const at::Tensor& held = weight.grad();
   if (held.defined() && held.is_contiguous() && held.scalar_type() == dtype) return {held, true};
   return {at::zeros(weight.sizes(), weight.options().dtype(dtype).requires_grad(false)), false};

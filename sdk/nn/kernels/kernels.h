@@ -31,13 +31,6 @@ constexpr long AttendScratch(long group, long head_dim) {
   return group * (2 * ValueStride(head_dim) + 32);
 }
 
-// Backward of rms_norm over [rows][width], all contiguous; n = x * rstd.
-struct NormBackwardArgs {
-  const void *x, *w, *dy;
-  const float* rstd;
-  void* dx;
-  long rows, width;
-};
 // Layer norms of `groups` parts of `width` elements in each row, all contiguous; w, b: [groups * width].
 struct LayerNormArgs {
   const void *x, *w, *b;  // b null: zero
@@ -46,7 +39,8 @@ struct LayerNormArgs {
   long rows, groups, width;
   float eps;
 };
-struct LayerNormBackwardArgs {
+// Of layer_norm; of rms_norm where the means are 0 and there is one group.
+struct NormBackwardArgs {
   const void *x, *w, *dy;
   const float* moments;
   void* dx;
@@ -139,8 +133,9 @@ constexpr long SegmentTokens(long group) {
 }
 
 struct Table {
-  // out = x / sqrt(mean(x^2) + eps), rounded to the element type, times w; rstd (or null): one value a row.
-  void (*rms_norm)(const RowsArgs& args, const void* w, float eps, float* rstd);
+  // out = x / sqrt(mean(x^2) + eps), rounded to the element type, times w; moments (or null): 0 and the
+  // factor, a row.
+  void (*rms_norm)(const RowsArgs& args, const void* w, float eps, float* moments);
   // Rotate-half rotary of `heads` vectors of `width` elements a row; cos and sin: [rows][width / 2]. In place
   // is allowed.
   void (*rotate)(const RowsArgs& args, long heads, const float* cos, const float* sin, bool inverse);
@@ -148,17 +143,15 @@ struct Table {
   void (*activate)(Activation f, const RowsArgs& args, const void* up, long up_stride);
   // dx = dy up f'(x), dup = dy f(x).
   void (*activate_backward)(Activation f, const ActivationBackwardArgs& args);
-  // dx = rstd (dy w - n mean(dy w n)).
+  // With g = dy w, n = x rstd: dx = rstd (g - n mean(g n)).
   void (*rms_norm_backward)(const NormBackwardArgs& args);
-  // dw[i] += sum over rows, in order, of dy n, for columns [begin, end).
-  void (*rms_norm_weight)(const NormBackwardArgs& args, float* dw, long begin, long end);
   // y = (x - mean) rstd w + b, rounded once; the variance is that of all `width` elements.
   void (*layer_norm)(const LayerNormArgs& args);
   // With g = dy w, n = (x - mean) rstd: dx = rstd (g - mean(g) - n mean(g n)).
-  void (*layer_norm_backward)(const LayerNormBackwardArgs& args);
-  // dw[i] += sum over rows, in order, of dy n, and db[i] += that of dy, for columns [begin, end); either may
-  // be null.
-  void (*layer_norm_weight)(const LayerNormBackwardArgs& args, float* dw, float* db, long begin, long end);
+  void (*layer_norm_backward)(const NormBackwardArgs& args);
+  // Of both norms: dw[i] += sum over rows, in order, of dy n, and db[i] += that of dy, for columns [begin,
+  // end); either may be null.
+  void (*norm_weight)(const NormBackwardArgs& args, float* dw, float* db, long begin, long end);
   // Stores one position's key and value of one head.
   void (*append)(const void* k, const void* v, void* keys, void* values, long position, long head_dim);
   void (*attend)(const AttendArgs& args);

@@ -209,14 +209,15 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   table.rms_norm({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
                  w.Get(element), 1e-5f, nullptr);
   out.push_back(y);
-  const std::vector<float> rstd = Numbers(rows, 18);
+  const std::vector<float> moments = Numbers(2 * rows, 18);
   Data dy(Numbers(rows * heads * width, 19)), dgate = Zeros(rows * heads * width), dup = dgate;
-  const kernels::NormBackwardArgs norm{x.Get(element), w.Get(element), dy.Get(element), rstd.data(),
-                                       y.Get(element), rows,           heads * width};
+  const kernels::NormBackwardArgs norm{
+      x.Get(element), w.Get(element), dy.Get(element), moments.data(), y.Get(element), rows, 1,
+      heads * width};
   table.rms_norm_backward(norm);
   out.push_back(y);
   Data dw(Numbers(heads * width, 20));
-  table.rms_norm_weight(norm, dw.f32.data(), 0, heads * width);
+  table.norm_weight(norm, dw.f32.data(), nullptr, 0, heads * width);
   out.push_back(dw);
   Data wild = x;  // [-100, 100)
   for (float& value : wild.f32) value *= 100;
@@ -242,13 +243,12 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
           {x.Get(element), w.Get(element), bias, y.Get(element), moments.data(), rows, groups, each, 1e-5f});
       out.push_back(y);
       out.push_back(Data(moments));
-      const kernels::LayerNormBackwardArgs args{
-          x.Get(element), w.Get(element), dy.Get(element), moments.data(),
-          y.Get(element), rows,           groups,          each};
+      const kernels::NormBackwardArgs args{x.Get(element), w.Get(element), dy.Get(element), moments.data(),
+                                           y.Get(element), rows,           groups,          each};
       table.layer_norm_backward(args);
       out.push_back(y);
       Data db(Numbers(heads * width, 21));
-      table.layer_norm_weight(args, dw.f32.data(), bias ? db.f32.data() : nullptr, 0, heads * width);
+      table.norm_weight(args, dw.f32.data(), bias ? db.f32.data() : nullptr, 0, heads * width);
       out.push_back(dw);
       out.push_back(db);
     }
