@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include <iostream>
 #include <memory>
 
@@ -8,8 +6,10 @@
 #include "app/run_setup.h"
 #include "app/task_setup.h"
 #include "core/base/files.h"
+#include "core/base/memory.h"
 #include "core/config/reference_page.h"
 #include "core/policy/memory.h"
+#include "core/training/head.h"
 
 namespace volery::app {
 namespace {
@@ -18,13 +18,6 @@ struct Options {
   std::vector<std::string> words;
   bool reference = false;
 };
-
-// The process's own memory so far: LibTorch and the code that is loaded.
-int64_t ResidentBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
 
 // An upper bound on what stands in memory at once, part by part.
 StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source, int64_t program_bytes) {
@@ -44,13 +37,14 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   question.reference = recipe.algorithm.kl > 0;
   question.master_bytes = trainer.dtype == c10::ScalarType::Double ? 8 : 4;
   question.sampler_bytes = engine.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
-  question.prepared = recipe.max_staleness == 0 ? 1 : 2;
+  question.takes_turns = recipe.max_staleness == 0;
   question.slots = engine.max_slots;
   question.slot_tokens = std::min(source.info.context, recipe.rollout.max_new_tokens + std::max<int64_t>(recipe.tasks.max_prompt_tokens, 128));
   question.state_bytes_per_slot = state.bytes_per_slot;
   question.state_bytes_per_token = state.bytes_per_token;
   question.batch_tokens = trainer.micro_batch_tokens;
-  question.logits_rows = 2 * engine.logits_rows;
+  question.logits_rows = engine.logits_rows;
+  question.head_rows = training::HeadSliceRows(trainer.head_rows, source.info.vocabulary);
   std::string text;
   for (const policy::MemoryItem& item : policy::EstimateMemory(question)) {
     text += Cat(item.label, std::string(item.label.size() < 44 ? 44 - item.label.size() : 1, ' '), policy::BytesText(item.bytes), "\n");
@@ -59,7 +53,7 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
 }
 
 Status Plan(const std::vector<std::string>& words) {
-  const int64_t program_bytes = ResidentBytes();
+  const int64_t program_bytes = base::PeakMemoryBytes();  // LibTorch and the code that is loaded
   VOLERY_ASSIGN_OR_RETURN(const CheckedRecipe checked, LoadChecked(words));
   const config::Recipe& recipe = checked.recipe();
   VOLERY_ASSIGN_OR_RETURN(const policy::ModelSource source, OpenRecipeModel(checked, false));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/log.h"
+#include "core/base/memory.h"
 #include "core/orchestration/loop_run.h"
 #include "core/orchestration/step_metrics.h"
 #include "core/orchestration/thread.h"
@@ -196,7 +197,7 @@ Status LoopRun::Finish(StepGroups groups, const data::StepResult& result, const 
   row["time/wait_for_batch"] = timing.waited;
   row["time/train"] = timing.trained;
   row["trainer/idle"] = elapsed > 0 ? timing.waited / elapsed : 0.0;
-  row["memory/peak"] = PeakMemoryBytes();
+  row["memory/peak"] = static_cast<double>(base::PeakMemoryBytes());
   last_end_ = now;
   const std::string note = SkipNote(result, groups, AllSolved(groups));
   if (note.empty()) state_.rollouts += CountRollouts(groups.train);

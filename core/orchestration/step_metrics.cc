@@ -1,7 +1,5 @@
 #include "core/orchestration/step_metrics.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -100,12 +98,6 @@ base::MetricRow StepMetrics(const StepGroups& groups) {
     row["dropped/" + reason] = static_cast<double>(rollouts);
   AddTrained(groups, row);
   return row;
-}
-
-double PeakMemoryBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024.0;
 }
 
 }  // namespace volery::orchestration

@@ -14,7 +14,4 @@ namespace volery::orchestration {
 // positive, or none positive. seq_len: prompt and completion in tokens. A figure over nothing is left out.
 base::MetricRow StepMetrics(const StepGroups& groups);
 
-// The process's largest resident memory so far, in bytes ("memory/peak").
-double PeakMemoryBytes();
-
 }  // namespace volery::orchestration

@@ -22,29 +22,35 @@ int64_t ActivationBytes(const MemoryQuestion& q) {
 
 std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
   std::vector<MemoryItem> items;
-  const auto add = [&items](const std::string& label, int64_t bytes) {
-    if (bytes > 0) items.push_back({label, bytes});
+  const auto list = [&items](std::initializer_list<MemoryItem> parts) {
+    int64_t sum = 0;
+    for (const MemoryItem& part : parts) {
+      if (part.bytes > 0) items.push_back(part);
+      sum += part.bytes;
+    }
+    return sum;
   };
-  add("the program and its libraries", q.program_bytes);
-  const int64_t master = q.parameters * q.master_bytes;
-  const int64_t prepared = q.parameters * q.sampler_bytes;
-  add(Cat(q.trains ? "master weights (" : "weights as read (", ElementName(q.master_bytes), ")"), master);
-  if (q.trains) {
-    add(Cat("gradients (", ElementName(q.master_bytes), ")"), master);
-    add("Adam's moments (2 a parameter)", 2 * master);
-    add("weights to compute with (bfloat16)", q.compute_bytes == 2 ? 2 * q.parameters : 0);
-    add("frozen reference weights", q.reference ? master : 0);
-    add(Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), ActivationBytes(q));
-  }
-  const int64_t copies = q.slots == 0 ? 0 : q.trains ? q.prepared : 1;
-  add(Cat("prepared weights of the sampler (", copies, ", ", ElementName(q.sampler_bytes), ")"),
-      copies * prepared);
-  add(Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),
-      q.slots * (q.state_bytes_per_slot + q.slot_tokens * q.state_bytes_per_token));
-  add(Cat("logits of ", q.logits_rows, " rows"), 2 * q.logits_rows * q.vocabulary_rows * 4);
-  int64_t total = 0;
-  for (const MemoryItem& item : items) total += item.bytes;
-  items.push_back({"total", total});
+  const int64_t master = q.parameters * q.master_bytes, training = q.trains ? 1 : 0;
+  const int64_t both = list(
+      {{"the program and its libraries", q.program_bytes},
+       {Cat(q.trains ? "master weights (" : "weights as read (", ElementName(q.master_bytes), ")"), master},
+       {Cat("gradients (", ElementName(q.master_bytes), ")"), training * master},
+       {"Adam's moments (2 a parameter)", training * 2 * master},
+       {"weights to compute with (bfloat16)", q.compute_bytes == 2 ? training * 2 * q.parameters : 0},
+       {"frozen reference weights", q.reference ? training * master : 0}});
+  const int64_t trainer = list(
+      {{Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), training * ActivationBytes(q)},
+       {Cat("logits of ", q.head_rows, " rows of the trainer"),
+        training * q.head_rows * q.vocabulary_rows * q.compute_bytes}});
+  const int64_t packed = q.slots == 0 ? 0 : q.parameters * q.sampler_bytes;
+  const int64_t sampler = list(
+      {{Cat("prepared weights of the sampler (", ElementName(q.sampler_bytes), ")"), packed},
+       {Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),
+        q.slots * (q.state_bytes_per_slot + q.slot_tokens * q.state_bytes_per_token)},
+       {Cat("logits of ", q.logits_rows, " rows of the sampler"), q.logits_rows * q.vocabulary_rows * 4}});
+  const int64_t next = q.takes_turns ? 0 : list({{"the next version's, being packed", training * packed}});
+  items.push_back(
+      {"total", both + (q.takes_turns ? std::max(trainer, sampler) : sampler + std::max(trainer, next))});
   return items;
 }
 

@@ -20,11 +20,13 @@ struct MemoryQuestion {
   int64_t master_bytes = 4;    // of an element of the trainer's weights
   int64_t compute_bytes = 4;   // of an element of activations; 2: a bfloat16 copy of the weights too
   int64_t sampler_bytes = 4;   // of an element of prepared weights
-  int64_t prepared = 2;        // packed versions at once: in use and being packed
+  bool takes_turns =
+      false;  // staleness 0: the sampler rests, without packed weights, while the trainer works
   int64_t slots = 0, slot_tokens = 0;  // decode state at its largest
   int64_t state_bytes_per_slot = 0, state_bytes_per_token = 0;
   int64_t batch_tokens = 0;  // of a micro-batch
-  int64_t logits_rows = 0;   // of the sampler and of the trainer's head slices together
+  int64_t logits_rows = 0;   // of the sampler
+  int64_t head_rows = 0;     // of a slice of the trainer's head
 };
 
 struct MemoryItem {
@@ -32,7 +34,8 @@ struct MemoryItem {
   int64_t bytes = 0;
 };
 
-// Parts that are 0 are left out. The last item is the sum, labelled "total".
+// Parts that are 0 are left out. The last item is the peak, labelled "total": not all parts stand at once.
+// The trainer either computes or packs a version, and at staleness 0 only one side has its parts.
 std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& question);
 
 // "1.25 GiB", "310 MiB", "12 KiB".

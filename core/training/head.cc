@@ -105,11 +105,11 @@ void ForEachSlice(const data::MicroBatch& batch, int64_t slice_rows, Visit visit
 
 Head::Head(native::Model& model, const HeadOptions& options) : model_(model), options_(options) {}
 
-int64_t Head::SliceRows() const {
-  if (options_.slice_rows > 0) return options_.slice_rows;
+int64_t HeadSliceRows(int64_t asked, int64_t vocabulary_rows) {
+  if (asked > 0) return asked;
   // Just below 32 MiB, from where malloc maps (and the kernel clears) every allocation anew.
   constexpr int64_t kLogits = (int64_t{30} << 20) / sizeof(float);
-  return std::clamp<int64_t>(kLogits / model_.info().vocabulary, 16, 4096);
+  return std::clamp<int64_t>(kLogits / vocabulary_rows, 16, 4096);
 }
 
 void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std::vector<double>& logprob,
@@ -118,7 +118,7 @@ void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std
   logprob.assign(batch.targets.size(), 0);
   entropy.assign(batch.targets.size(), 0);
   std::vector<double> l, h;
-  ForEachSlice(batch, SliceRows(), [&](const Slice& slice) {
+  ForEachSlice(batch, HeadSliceRows(options_.slice_rows, model_.info().vocabulary), [&](const Slice& slice) {
     const at::Tensor logits = model_.Logits(hidden.narrow(0, slice.first_row, slice.rows));
     Read(logits, nn::SoftmaxRows(logits, options_.vocabulary, slice.temperature), slice, l, h);
     for (size_t i = 0; i < slice.targets.size(); ++i) {
@@ -132,7 +132,7 @@ at::Tensor Head::Backward(const at::Tensor& hidden, const data::MicroBatch& batc
                           const TargetGradient& gradient) const {
   at::Tensor hidden_gradient = at::empty_like(hidden);
   std::vector<double> l, h, gradient_l, gradient_h;
-  ForEachSlice(batch, SliceRows(), [&](const Slice& slice) {
+  ForEachSlice(batch, HeadSliceRows(options_.slice_rows, model_.info().vocabulary), [&](const Slice& slice) {
     at::Tensor input = hidden.narrow(0, slice.first_row, slice.rows).detach().requires_grad_();
     const at::Tensor logits = model_.Logits(input);
     at::Tensor gradient_of_logits =

@@ -20,8 +20,10 @@ namespace volery::training {
 
 struct HeadOptions {
   int64_t vocabulary = 0;  // ids of the tokenizer; at most the model's
-  int64_t slice_rows = 0;  // 0: as many as make slices of about 32 MiB of logits
+  int64_t slice_rows = 0;  // 0: chosen
 };
+// Rows of a slice: `asked`, or where that is 0 as many as make about 30 MiB of float32 logits.
+int64_t HeadSliceRows(int64_t asked, int64_t vocabulary_rows);
 
 // Called once a slice: which targets (indices into MicroBatch::targets), their l and H; writes dL/dl and
 // dL/dH.
@@ -41,8 +43,6 @@ class Head {
                       const TargetGradient& gradient) const;
 
  private:
-  int64_t SliceRows() const;
-
   native::Model& model_;
   const HeadOptions options_;
 };

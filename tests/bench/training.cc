@@ -8,11 +8,11 @@
 //   loss over all
 
 #include <ATen/ATen.h>
-#include <sys/resource.h>
 
 #include <cmath>
 #include <cstdio>
 
+#include "core/base/memory.h"
 #include "core/distributed/single_comm.h"
 #include "core/inference/engine.h"
 #include "core/inference/generate.h"
@@ -28,9 +28,7 @@ namespace {
 constexpr int64_t kPrompts = 8, kSamples = 8, kPromptTokens = 40;
 
 double PeakGib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+  return static_cast<double>(base::PeakMemoryBytes()) / (1 << 30);
 }
 
 struct Rig {

@@ -121,11 +121,11 @@ void Model::ListParameters() {
 }
 
 // Inputs of the two norms and what they give, queries, keys, values, what attention gives and its two
-// statistics a head, the feed-forward's three rows; with head norms, their inputs.
+// statistics a head, the feed-forward's three rows; with head norms, their inputs; two moments a norm.
 int64_t Model::SavedElements() const {
   const int64_t q = config_.heads * config_.head_dim, kv = config_.kv_heads * config_.head_dim;
-  return 4 * config_.width + 2 * q + 2 * kv + 2 * config_.heads + 3 * config_.ffn_width +
-         (config_.head_norm ? q + kv : 0);
+  return 4 * config_.width + 2 * q + 2 * kv + 2 * config_.heads + 3 * config_.ffn_width + 4 +
+         (config_.head_norm ? q + kv + 2 * (config_.heads + config_.kv_heads) : 0);
 }
 
 double Model::AttentionScale() const {

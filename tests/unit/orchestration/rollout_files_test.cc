@@ -6,6 +6,7 @@
 #include "core/orchestration/plugin_scorer.h"
 #include "core/orchestration/rollout_writer.h"
 #include "core/orchestration/step_metrics.h"
+#include "core/base/memory.h"
 #include "fakes.h"
 
 namespace volery::orchestration {
@@ -67,7 +68,7 @@ TEST(StepMetrics, NumbersOfAStep) {
   EXPECT_DOUBLE_EQ(row.at("staleness/max"), 2);
   EXPECT_DOUBLE_EQ(row.at("dropped/reward_error"), 2);
   EXPECT_DOUBLE_EQ(row.at("groups/trained"), 1);
-  EXPECT_GT(PeakMemoryBytes(), 1e6);
+  EXPECT_GT(base::PeakMemoryBytes(), 1'000'000);
 }
 
 TEST(StepMetrics, NothingScoredLeavesFiguresOut) {

@@ -27,7 +27,8 @@ TEST(Memory, CountsEveryCopy) {
   EXPECT_EQ(Of(items, "master weights (float32)"), 4000);
   EXPECT_EQ(Of(items, "gradients (float32)"), 4000);
   EXPECT_EQ(Of(items, "Adam"), 8000);
-  EXPECT_EQ(Of(items, "prepared weights of the sampler (2, bfloat16)"), 2 * 2 * 1000);
+  EXPECT_EQ(Of(items, "prepared weights of the sampler (bfloat16)"), 2 * 1000);
+  EXPECT_EQ(Of(items, "the next version's"), 2 * 1000);
   EXPECT_EQ(Of(items, "decode state of 4 slots x 100 tokens"), 4 * (8 + 1600));
   EXPECT_EQ(Of(items, "frozen"), 0);
   EXPECT_EQ(items.back().label, "total");
@@ -38,22 +39,32 @@ TEST(Memory, CountsEveryCopy) {
   EXPECT_EQ(Of(EstimateMemory(q), "frozen reference"), 4000);
   q.trains = false;
   EXPECT_EQ(Of(EstimateMemory(q), "Adam"), 0);
-  EXPECT_EQ(Of(EstimateMemory(q), "prepared weights of the sampler (1, bfloat16)"), 2 * 1000);
+  EXPECT_EQ(Of(EstimateMemory(q), "prepared weights of the sampler (bfloat16)"), 2 * 1000);
+  EXPECT_EQ(Of(EstimateMemory(q), "the next version's"), 0);
 }
 
 TEST(Memory, ActivationsOfBlocks) {
-  MemoryQuestion q;
-  q.parameters = 100;
-  q.layers = 3;
-  q.width = 10;
-  q.saved_elements = 70;
-  q.batch_tokens = 5;
+  MemoryQuestion q{.parameters = 100, .layers = 3, .width = 10, .saved_elements = 70, .batch_tokens = 5};
   EXPECT_EQ(Of(EstimateMemory(q), "activations of a micro-batch of 5 tokens"), 5 * 3 * 70 * 4);
   q.checkpointed = true;
   EXPECT_EQ(Of(EstimateMemory(q), "activations"), 5 * (3 * 10 + 70) * 4);
   q.compute_bytes = 2;
   EXPECT_EQ(Of(EstimateMemory(q), "activations"), 5 * (3 * 10 + 70) * 2);
   EXPECT_EQ(Of(EstimateMemory(q), "weights to compute with"), 2 * 100);
+}
+
+TEST(Memory, PartsThatDontStandAtOnceCountOnce) {
+  MemoryQuestion q{
+      .parameters = 100, .layers = 1, .width = 10, .saved_elements = 100, .slots = 2, .batch_tokens = 50};
+  const auto total = [&q] { return EstimateMemory(q).back().bytes; };
+  EXPECT_EQ(total(),
+            1600 + 400 + 50 * 100 * 4);  // weights, gradients and moments; the sampler's; activations
+  q.takes_turns = true;
+  EXPECT_EQ(total(), 1600 + 50 * 100 * 4);
+  q.batch_tokens = 0;
+  EXPECT_EQ(total(), 1600 + 400);
+  q.takes_turns = false;
+  EXPECT_EQ(total(), 1600 + 400 + 400);  // while the next version is packed
 }
 
 TEST(Memory, BytesForPeople) {
