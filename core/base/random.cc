@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "core/base/clones.h"
+
 namespace volery::base {
 namespace {
 
@@ -13,7 +15,7 @@ constexpr int kRounds = 10;
 constexpr size_t kLanes = 16;
 
 // kLanes consecutive blocks; plain loops over lanes, which the compiler turns into vector code.
-void PhiloxLanes(uint64_t key, uint32_t c2, uint32_t c3, uint64_t first_block, uint32_t* out) {
+VOLERY_CLONES void PhiloxLanes(uint64_t key, uint32_t c2, uint32_t c3, uint64_t first_block, uint32_t* out) {
   uint32_t c[4][kLanes];
   for (size_t i = 0; i < kLanes; ++i) {
     c[0][i] = static_cast<uint32_t>(first_block + i);

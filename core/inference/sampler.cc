@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/base/clones.h"
 #include "core/inference/fixed_exp.h"
 #include "volery/nn/pool.h"
 
@@ -18,12 +19,6 @@ constexpr int64_t kBlock = 64;       // ids that share one noise threshold
 constexpr int64_t kSumBlock = 1024;  // terms that are added in float32 before they go to the double sum
 constexpr int kLanes = 16;
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
-
-#if defined(__x86_64__)
-#define VOLERY_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define VOLERY_CLONES
-#endif
 
 // Divides by `temperature` into z and returns the largest of each block of kBlock ids in `maxima`. A NaN or
 // +inf anywhere makes the result false. `count` is a multiple of kBlock; the caller pads with -inf.

@@ -7,5 +7,6 @@
 #define VOLERY_VEC_WIDTH 8
 #define VOLERY_TABLE Avx2Table
 #define VOLERY_FMA(a, b, c) Vec(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)))
+#define VOLERY_WIDEN(p) VecW(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(p))))
 #include "rows.inc"
 #endif

@@ -7,5 +7,7 @@
 #define VOLERY_VEC_WIDTH 16
 #define VOLERY_TABLE Avx512Table
 #define VOLERY_FMA(a, b, c) Vec(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)))
+#define VOLERY_WIDEN(p) \
+  VecW(_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p))))
 #include "rows.inc"
 #endif

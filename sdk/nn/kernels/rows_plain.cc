@@ -13,4 +13,5 @@ inline __attribute__((always_inline)) FmaVec PlainFma(FmaVec a, FmaVec b, FmaVec
 }
 }  // namespace
 #define VOLERY_FMA(a, b, c) PlainFma(a, b, c)
+#define VOLERY_WIDEN(p) __builtin_convertvector(*reinterpret_cast<const VecH*>(p), VecW)
 #include "rows.inc"
