@@ -16,6 +16,7 @@ using kernels::ProductArgs;
 
 constexpr int64_t kRowTile = 6;         // of the kernels
 constexpr int64_t kSlab = 512;          // steps of k that are packed at a time: 128 KiB, half an L2
+constexpr int64_t kRowsAhead = 16;      // that packing fetches: rows lie too far apart for the processor to see it
 constexpr int64_t kEdgeRows = 48;       // rows of the buffer for the last, partial panel
 constexpr int64_t kFewRows = 12;        // up to here a product is bound by reading the weights
 constexpr int64_t kRowTask = 96;        // rows of a task that packs its own rows
@@ -99,8 +100,13 @@ class SourceB {
   void Pack(Range k, int64_t n, int64_t columns, float* panel) const {
     if (columns < kPanelColumns) std::memset(panel, 0, k.size() * kPanelColumns * sizeof(float));
     if (!transposed_) {
-      for (int64_t i = 0; i < k.size(); i++)
-        table_.widen(At(data_, (k.begin + i) * row_ + n), panel + i * kPanelColumns, columns);
+      const char* from = At(data_, k.begin * row_ + n);
+      const int64_t step = row_ * data_.element_size(), size = columns * data_.element_size();
+      for (int64_t i = 0; i < k.size(); i++) {
+        if (i + kRowsAhead < k.size())
+          for (int64_t byte = 0; byte < size; byte += 64) __builtin_prefetch(from + (i + kRowsAhead) * step + byte);
+        table_.widen(from + i * step, panel + i * kPanelColumns, columns);
+      }
       return;
     }
     const float* from = reinterpret_cast<const float*>(At(data_, n * row_ + k.begin));
