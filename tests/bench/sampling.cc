@@ -1,19 +1,21 @@
-// One cell of the sampling table: tokens a second of the engine, the rate of its products on the model's own
-// shapes, and the worst time between two steps. One JSON line on standard output.
+// One cell of the sampling table: tokens a second of the engine, the median and worst time of a step, and
+// what share of its time the model's products alone would take, and the bound of memory or arithmetic. One
+// JSON line on standard output.
 //
 //   bench_sampling MODEL float32|bfloat16 decode BATCH [NEW TOKENS]     prompts of 32 tokens
 //   bench_sampling MODEL float32|bfloat16 prefill TOKENS
-//   bench_sampling MODEL float32|bfloat16 products ROWS
 //   bench_sampling MODEL float32|bfloat16 versions BATCH                prepares versions while it decodes
-//   bench_sampling MODEL float32|bfloat16 read                          bytes a second that all threads read
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <map>
 #include <thread>
+#include <tuple>
 
 #include "core/inference/engine.h"
 #include "core/policy/families.h"
@@ -83,39 +85,21 @@ double Sum(const std::vector<double>& x) {
   return out;
 }
 
-void Decode(Bench& bench, int64_t batch, int32_t tokens) {
-  auto engine = bench.Engine(batch);
-  bench.Submit(*engine, batch, kPrompt, 4);
-  Drain(*engine);
-  bench.Submit(*engine, batch, kPrompt, tokens);
-  const std::vector<double> steps = Drain(*engine);
-  std::printf(
-      "{\"tokens_per_s\": %.3f, \"step_ms_median\": %.4f, \"step_ms_worst\": %.4f}\n",
-      static_cast<double>(batch * tokens) / Sum(steps),
-      [&] {
-        std::vector<double> sorted = steps;
-        std::sort(sorted.begin(), sorted.end());
-        return 1e3 * sorted[sorted.size() / 2];
-      }(),
-      1e3 * *std::max_element(steps.begin() + 1, steps.end()));
+double Median(std::vector<double> x) {
+  std::nth_element(x.begin(), x.begin() + static_cast<ptrdiff_t>(x.size() / 2), x.end());
+  return x[x.size() / 2];
 }
 
-void Prefill(Bench& bench, int64_t tokens) {
-  auto engine = bench.Engine(1);
-  bench.Submit(*engine, 1, tokens, 1);
-  Drain(*engine);
-  double best = 1e9;
-  for (int i = 0; i < 3; i++) {
-    bench.Submit(*engine, 1, tokens, 1);
-    best = std::min(best, Sum(Drain(*engine)));
-  }
-  std::printf("{\"tokens_per_s\": %.3f}\n", static_cast<double>(tokens) / best);
-}
+// The model's matrix products in one step.
+struct Products {
+  double seconds = 0, flops = 0, bytes = 0;
+};
 
-// The model's products, each as often as a step runs it, with as many copies as keep them out of the cache.
-void Products(Bench& bench, int64_t rows) {
+// Each product as often as a step of `rows` rows runs it, the head over `head_rows`, with as many copies as
+// keep them out of the cache.
+Products MeasureProducts(Bench& bench, int64_t rows, int64_t head_rows) {
   const auto linears = nn::MakeLinearFactory();
-  std::map<std::pair<int64_t, int64_t>, int64_t> shapes;  // [in, out] -> how often
+  std::map<std::array<int64_t, 3>, int64_t> shapes;  // [rows, in, out] -> how often
   const auto count = [&](const std::string& name, std::vector<const char*> parts) {
     int64_t out = 0, in = 0;
     for (const char* part : parts) {
@@ -123,7 +107,7 @@ void Products(Bench& bench, int64_t rows) {
       out += w.size(0);
       in = w.size(1);
     }
-    shapes[{in, out}]++;
+    shapes[{rows, in, out}]++;
   };
   for (int64_t i = 0; i < bench.source.info.layers; i++) {
     const std::string layer = std::to_string(i);
@@ -132,26 +116,118 @@ void Products(Bench& bench, int64_t rows) {
     count(layer, {"mlp.gate_proj", "mlp.up_proj"});
     count(layer, {"mlp.down_proj"});
   }
-  shapes[{bench.source.info.width, bench.source.info.vocabulary}]++;
-  double seconds = 0, flops = 0, bytes = 0;
+  shapes[{head_rows, bench.source.info.width, bench.source.info.vocabulary}]++;
+  Products all;
   for (const auto& [shape, times] : shapes) {
-    const auto [in, out] = shape;
+    const auto [m, in, out] = shape;
     std::vector<std::unique_ptr<nn::PackedLinear>> copies;
-    const at::Tensor w = at::randn({out, in}).to(bench.dtype), x = at::randn({rows, in}).to(bench.dtype);
+    const at::Tensor w = at::randn({out, in}).to(bench.dtype), x = at::randn({m, in}).to(bench.dtype);
     const int64_t many = std::clamp<int64_t>(120'000'000 / w.nbytes(), 1, times * 4);
     for (int64_t i = 0; i < many; i++) copies.push_back(linears->Pack({{"w", "", in, out}}, {{"w", w}}));
-    double best = 1e9;
-    for (int round = 0; round < 5; round++) {
+    std::vector<double> rounds;
+    for (int round = 0; round < 7; round++) {
       const auto begin = Clock::now();
       for (const auto& copy : copies) copy->Forward(x);
-      best = std::min(best, Seconds(begin) / static_cast<double>(many));
+      rounds.push_back(Seconds(begin) / static_cast<double>(many));
     }
-    seconds += best * static_cast<double>(times);
-    flops += 2.0 * static_cast<double>(rows * in * out * times);
-    bytes += static_cast<double>(w.nbytes() * times);
+    all.seconds += Median(rounds) * static_cast<double>(times);
+    all.flops += 2.0 * static_cast<double>(m * in * out * times);
+    all.bytes += static_cast<double>(w.nbytes() * times);
   }
-  std::printf("{\"tokens_per_s\": %.3f, \"gflop_per_s\": %.2f, \"gbyte_per_s\": %.2f}\n",
-              static_cast<double>(rows) / seconds, flops / seconds / 1e9, bytes / seconds / 1e9);
+  return all;
+}
+
+// Bytes a second that all threads read from memory.
+double ReadRate() {
+  const at::Tensor x = at::ones({100'000'000});
+  std::vector<double> rounds;
+  for (int i = 0; i < 9; i++) {
+    const auto begin = Clock::now();
+    x.sum();
+    rounds.push_back(Seconds(begin));
+  }
+  return static_cast<double>(x.nbytes()) / Median(rounds);
+}
+
+// Runs fused multiply-adds in registers alone; returns how many floating-point operations.
+#define VOLERY_FMA_LOOP(name, isa, type, width, fma)                                        \
+  __attribute__((target(isa))) double name(int64_t n) {                                     \
+    type a[10] = {}, scale = type{} + 0.999f, shift = type{} + 0.5f;                        \
+    for (int64_t k = 0; k < n; k++) {                                                       \
+      _Pragma("GCC unroll 10") for (int i = 0; i < 10; i++) a[i] = fma(a[i], scale, shift); \
+    }                                                                                       \
+    volatile float keep = 0;                                                                \
+    for (const type& x : a) keep = keep + x[0];                                             \
+    return static_cast<double>(n) * 10 * width * 2;                                         \
+  }
+VOLERY_FMA_LOOP(FmasAvx512, "avx512f", __m512, 16, _mm512_fmadd_ps)
+VOLERY_FMA_LOOP(FmasAvx2, "avx2,fma", __m256, 8, _mm256_fmadd_ps)
+
+// Floating-point operations a second of all threads together.
+double FmaRate() {
+  std::vector<double> rounds;
+  for (int round = 0; round < 5; round++) {
+    const auto begin = Clock::now();
+    std::vector<double> flops(kThreads);
+    std::vector<std::thread> threads;
+    for (double& done : flops)
+      threads.emplace_back([&done] {
+        done = __builtin_cpu_supports("avx512f") ? FmasAvx512(10'000'000) : FmasAvx2(10'000'000);
+      });
+    for (std::thread& thread : threads) thread.join();
+    rounds.push_back(Sum(flops) / Seconds(begin));
+  }
+  return Median(rounds);
+}
+
+// Runs `cell`, which returns the seconds of its step, between two measurements of what limits it: the model's
+// products alone, and the machine (weights and `state_bytes` through memory, or the products' arithmetic,
+// whichever takes longer).
+template <class Cell>
+void Report(Bench& bench, int64_t rows, int64_t head_rows, double state_bytes, const Cell& cell) {
+  const auto limits = [&] {
+    const Products products = MeasureProducts(bench, rows, head_rows);
+    return std::pair(products.seconds,
+                     std::max((products.bytes + state_bytes) / ReadRate(), products.flops / FmaRate()));
+  };
+  const auto before = limits();
+  const auto [step, tokens_per_s, worst] = cell();
+  const auto after = limits();
+  std::printf(
+      "{\"tokens_per_s\": %.3f, \"step_ms\": %.4f, \"step_ms_worst\": %.4f, \"of_products\": %.4f, "
+      "\"of_bound\": %.4f}\n",
+      tokens_per_s, 1e3 * step, 1e3 * worst, (before.first + after.first) / 2 / step,
+      (before.second + after.second) / 2 / step);
+}
+
+void Decode(Bench& bench, int64_t batch, int32_t tokens) {
+  auto engine = bench.Engine(batch);
+  bench.Submit(*engine, batch, kPrompt, 4);
+  Drain(*engine);
+  const double state_bytes = static_cast<double>(batch * (kPrompt + tokens / 2) *
+                                                 bench.model->state_spec(bench.dtype).bytes_per_token);
+  Report(bench, batch, batch, state_bytes, [&] {
+    bench.Submit(*engine, batch, kPrompt, tokens);
+    const std::vector<double> steps = Drain(*engine);
+    return std::tuple(Median(steps), static_cast<double>(batch * tokens) / Sum(steps),
+                      *std::max_element(steps.begin() + 1, steps.end()));
+  });
+}
+
+void Prefill(Bench& bench, int64_t tokens) {
+  auto engine = bench.Engine(1);
+  bench.Submit(*engine, 1, tokens, 1);
+  Drain(*engine);
+  Report(bench, tokens, 1, 0, [&] {
+    std::vector<double> rounds;
+    for (int i = 0; i < 5; i++) {
+      bench.Submit(*engine, 1, tokens, 1);
+      rounds.push_back(Sum(Drain(*engine)));
+    }
+    const double seconds = Median(rounds);
+    return std::tuple(seconds, static_cast<double>(tokens) / seconds,
+                      *std::max_element(rounds.begin(), rounds.end()));
+  });
 }
 
 // Decodes while another thread prepares version after version.
@@ -178,17 +254,6 @@ void Versions(Bench& bench, int64_t batch) {
               1e3 * *std::min_element(prepare.begin(), prepare.end()), worst(before), worst(during));
 }
 
-void Read() {
-  const at::Tensor x = at::ones({100'000'000});
-  double best = 1e9;
-  for (int i = 0; i < 10; i++) {
-    const auto begin = Clock::now();
-    x.sum();
-    best = std::min(best, Seconds(begin));
-  }
-  std::printf("{\"gbyte_per_s\": %.2f}\n", static_cast<double>(x.nbytes()) / best / 1e9);
-}
-
 }  // namespace
 }  // namespace volery::bench
 
@@ -197,15 +262,13 @@ int main(int argc, char** argv) {
   const std::string what = argc > 3 ? argv[3] : "";
   const int64_t number = argc > 4 ? std::atoll(argv[4]) : 1;
   if (argc < 4) {
-    std::cerr << "usage: bench_sampling MODEL float32|bfloat16 decode|prefill|products|versions|read "
+    std::cerr << "usage: bench_sampling MODEL float32|bfloat16 decode|prefill|versions "
                  "[NUMBER] [NEW TOKENS]\n";
     return 2;
   }
   Bench bench(argv[1], std::string(argv[2]) == "bfloat16" ? at::kBFloat16 : at::kFloat);
   if (what == "decode") Decode(bench, number, argc > 5 ? std::atoi(argv[5]) : 128);
   if (what == "prefill") Prefill(bench, number);
-  if (what == "products") Products(bench, number);
   if (what == "versions") Versions(bench, number);
-  if (what == "read") Read();
   return 0;
 }
