@@ -161,7 +161,7 @@ at::Tensor PackPanels(const std::vector<at::Tensor>& weights) {
   const int64_t in = weights.front().size(1);
   int64_t out = 0;
   for (const at::Tensor& w : weights) out += w.size(0);
-  at::Tensor packed = at::empty({Panels(out), in, kPanelColumns}, weights.front().options());
+  const at::Tensor packed = at::empty({Panels(out), in, kPanelColumns}, weights.front().options());
   const kernels::Table& table = TableFor(ElementOf(packed));
   ParallelRows(packed.size(0), in * 30, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; p++) {
@@ -174,7 +174,7 @@ at::Tensor PackPanels(const std::vector<at::Tensor>& weights) {
         if (part.begin < part.end)
           table.transpose({At(w, (part.begin - first) * in), in,
                            to + (part.begin - columns.begin) * packed.element_size(), kPanelColumns,
-                           part.size(), in});
+                           part.size(), in, part.size() == kPanelColumns});
         first += w.size(0);
       }
     }

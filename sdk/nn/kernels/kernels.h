@@ -104,6 +104,7 @@ struct TransposeArgs {
   void* to;
   long to_row;
   long rows, columns;
+  bool panel = false;  // rows and to_row are kPanelColumns, `to` is 64-byte aligned: written past the caches
 };
 
 // Attention of one training segment, for the queries of one key head. A position's row is path[position]:

@@ -14,4 +14,6 @@ inline __attribute__((always_inline)) FmaVec PlainFma(FmaVec a, FmaVec b, FmaVec
 }  // namespace
 #define VOLERY_FMA(a, b, c) PlainFma(a, b, c)
 #define VOLERY_WIDEN(p) __builtin_convertvector(*reinterpret_cast<const VecH*>(p), VecW)
+#define VOLERY_STREAM(to, from) __builtin_memcpy(to, from, 64)
+#define VOLERY_STREAM_END() (void)0
 #include "rows.inc"
