@@ -3,30 +3,12 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <stdexcept>
-#include <string>
-
 #include "parallel.h"
 #include "segment_operators.h"
+#include "segments.h"
 
 namespace volery::nn {
 namespace {
-
-void Check(const std::vector<SegmentRange>& segments, int64_t tokens) {
-  int64_t at = 0;
-  for (size_t i = 0; i < segments.size(); i++) {
-    const SegmentRange& s = segments[i];
-    if (s.begin != at || s.end <= s.begin || s.end > tokens || s.parent < -1 ||
-        s.parent >= static_cast<int64_t>(i))
-      throw std::invalid_argument("segment " + std::to_string(i) + " [" + std::to_string(s.begin) + ", " +
-                                  std::to_string(s.end) + ") with parent " + std::to_string(s.parent) +
-                                  ": segments must cover all tokens in order, each after its parent");
-    at = s.end;
-  }
-  if (at != tokens)
-    throw std::invalid_argument("segments cover " + std::to_string(at) + " of " + std::to_string(tokens) +
-                                " tokens");
-}
 
 // The rows that a segment attends to, its own last.
 struct Path {
@@ -164,7 +146,7 @@ struct AttendFunction : torch::autograd::Function<AttendFunction> {
 SegmentAttention::SegmentAttention(const std::vector<SegmentRange>& segments, int64_t tokens,
                                    at::ScalarType dtype, at::Device device)
     : plan_(c10::make_intrusive<Plan>()) {
-  Check(segments, tokens);
+  CheckSegments(segments, tokens);
   if (!device.is_cpu() || (dtype != at::kFloat && dtype != at::kBFloat16)) {
     plan_->operators = std::make_unique<SegmentOperators>(segments, tokens, dtype, device);
     return;

@@ -133,6 +133,48 @@ constexpr long SegmentTokens(long group) {
   return group < 96 ? 96 / group : 1;
 }
 
+// One head of RWKV's recurrence over consecutive tokens, `step` elements apart in r, k, v and y; see wkv.h for
+// its equations. width is a multiple of 16, at most kMaxScanWidth.
+constexpr long kMaxScanWidth = 128;
+struct WkvArgs {
+  const void *r, *k, *v;
+  void* y;
+  long step;
+  const float* decay;  // before the two exponentials
+  long decay_step;     // 0: the same for all tokens
+  const float* u;      // null: no bonus
+  float* state;        // [width of k][width of v]; updated
+  long tokens, width;
+  bool scale_key;  // k (1 - w) instead of k
+};
+struct WkvBackwardArgs {
+  WkvArgs forward;  // its state is the one before the first token, and isn't changed; y isn't read
+  const void* dy;
+  void *dr, *dk, *dv;
+  float *ddecay, *du;  // du is added to; ddecay too where decay_step is 0
+  float* dstate;       // in: gradient of the state after the last token; out: of the one before the first
+  float* scratch;      // wkv_floats, 64-byte aligned
+};
+
+// Mixes of a token's row with the row of the token before it, columns [begin, end) of all rows:
+// out = z + (before - z) (mu + m) for each stream. Rows of z, m and out lie `step` elements apart.
+constexpr long kMaxStreams = 8;
+struct ShiftMixArgs {
+  const void* z;
+  const void* const* before;  // a pointer a row
+  long rows, step, begin, end, streams;
+  const void *mu[kMaxStreams], *m[kMaxStreams];  // m null: zero
+  void* out[kMaxStreams];
+  bool of_current;  // mu is the share of z instead: 1 - mu in its place
+};
+struct ShiftMixBackwardArgs {
+  ShiftMixArgs forward;  // out isn't read
+  const void* dout[kMaxStreams];
+  void* dm[kMaxStreams];     // null: not wanted
+  float* dmu[kMaxStreams];   // added to; null: not wanted
+  float *dz, *dbefore;       // rows `step` apart
+};
+
 struct Table {
   // out = x / sqrt(mean(x^2) + eps), rounded to the element type, times w; moments (or null): 0 and the
   // factor, a row.
@@ -167,6 +209,11 @@ struct Table {
   void (*segment_backward)(const SegmentBackwardArgs& args);
   // Floats of scratch that the two need.
   long (*segment_floats)(const SegmentArgs& args, bool backward);
+  void (*wkv)(const WkvArgs& args);
+  void (*wkv_backward)(const WkvBackwardArgs& args);
+  long (*wkv_floats)(long tokens, long width);
+  void (*shift_mix)(const ShiftMixArgs& args);
+  void (*shift_mix_backward)(const ShiftMixBackwardArgs& args);
 };
 
 // One getter a level, each in its own object file.

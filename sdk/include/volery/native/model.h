@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -47,12 +48,18 @@ struct ModelInfo {
   bool tied = false;            // the output matrix is the embedding
   std::vector<int64_t> stop_ids;// eos ids that the config names
   int64_t saved_elements = 0;   // that one block keeps a token for its backward pass, for `volery plan`; 0: unknown
+  bool recurrent = false;       // training can go on from a state: Batch::initial, TrainContext::FinalState
 };
 
-// A tensor of a foreign file (GGUF, .pth): where it goes and how its rows must be permuted.
+// A tensor of a foreign file (GGUF, .pth): where it goes and how its elements must be permuted.
 struct ImportedTensor {
   std::string source, target;
   int64_t unpermute_heads = 0;  // > 0: rows were interleaved for pairwise rotary with this many heads; undo
+  bool swap_last = false;       // the last two dimensions are swapped
+};
+struct FileTensor {
+  std::string name;
+  std::vector<int64_t> shape;
 };
 using MetaValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>, std::vector<std::string>>;
 struct ImportPlan {
@@ -79,12 +86,19 @@ struct Batch {
   at::Tensor tokens;             // [T] int64
   at::Tensor positions;          // [T] int64
   std::vector<Segment> segments; // ascending, disjoint, covering [0, T); a parent precedes its children
+  // Recurrent models (ModelInfo::recurrent): for each segment the state that it goes on from, as FinalState gave it for
+  // the text before it; undefined, or an empty list: from the start of a text. Only for segments without a parent.
+  std::vector<at::Tensor> initial;
+  bool keep_final = false;       // FinalState will be asked for
 };
 
 // The plugin's own object for one forward pass (masks, rotary tables ...). Lives until backward has run.
 class TrainContext {
  public:
   virtual ~TrainContext() = default;
+  // Of a recurrent model, when all blocks have run: what `segment` leaves behind, without a gradient, one float32 tensor
+  // whose layout is the plugin's own. Undefined where the batch didn't ask for it (keep_final).
+  virtual at::Tensor FinalState(int64_t /*segment*/) const { return {}; }
 };
 
 // ---- Sampling --------------------------------------------------------------------------------------------------
@@ -167,6 +181,10 @@ class ModelFamily {
   // `metadata`: GGUF keys; for each float32 tensor of one dimension outside the blocks (a name that doesn't begin with
   // "blk."), also "tensor/<name>" with its values as std::vector<double>. `tensors`: names in the file.
   virtual ImportPlan ImportGguf(const std::map<std::string, MetaValue>& metadata, const std::vector<std::string>& tensors) const = 0;
+  // A PyTorch checkpoint (.pth) of the family's own training code: none where these tensors are not such a one. Throws where
+  // they are, but can't be read (a tensor missing or surplus, a version that isn't supported), naming what is wrong. The
+  // same plan, read backwards, writes such a file.
+  virtual std::optional<ImportPlan> ImportPth(const std::vector<FileTensor>& /*tensors*/) const { return std::nullopt; }
 };
 
 }  // namespace volery::native

@@ -17,10 +17,15 @@ namespace volery::nn {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-struct LinearSpec {
+struct VOLERY_NN_EXPORT LinearSpec {
   std::string weight;  // name of W, [out, in]
   std::string bias;    // name of b, [out]; empty: none
   int64_t in = 0, out = 0;
+  bool transposed = false;  // the file holds W^T, [in, out] (RWKV's low-rank matrices)
+  // Above 0: the file holds this many matrices in one tensor, [parts, ...], and W is number `part` of them.
+  int64_t parts = 0, part = 0;
+
+  std::vector<int64_t> shape() const;  // of the file's tensor
 };
 
 // Training: differentiable in x, W and b. One thread.
