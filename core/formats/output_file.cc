@@ -28,9 +28,10 @@ OutputFile::~OutputFile() {
 
 Status OutputFile::Write(std::span<const std::byte> bytes) {
   if (file_ == nullptr) return PreconditionError(path_, ": written to after it was closed");
-  if (bytes.empty()) return OkStatus();
-  if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size())
-    return DiskError(path_, "can't write");
+  if (!written_.ok() || bytes.empty()) return written_;
+  if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) {
+    return written_ = DiskError(path_, "can't write");
+  }
   position_ += bytes.size();
   return OkStatus();
 }
@@ -38,7 +39,8 @@ Status OutputFile::Write(std::span<const std::byte> bytes) {
 Status OutputFile::Close() {
   if (file_ == nullptr) return PreconditionError(path_, ": closed already");
   std::FILE* file = std::exchange(file_, nullptr);
-  return std::fclose(file) == 0 ? OkStatus() : DiskError(path_, "can't write");
+  if (std::fclose(file) != 0 && written_.ok()) return DiskError(path_, "can't write");
+  return written_;
 }
 
 }  // namespace volery::formats

@@ -26,7 +26,8 @@ class OutputFile {
 
   Status Write(std::span<const std::byte> bytes);
   Status Write(std::string_view bytes) { return Write(std::as_bytes(std::span(bytes))); }
-  // Flushes and closes; nothing can be written afterwards. FailedPrecondition: closed already.
+  // Flushes and closes; nothing can be written afterwards. Fails too when an earlier write did.
+  // FailedPrecondition: closed already.
   Status Close();
 
   bool open() const { return file_ != nullptr; }
@@ -39,6 +40,7 @@ class OutputFile {
   const std::string path_;
   std::FILE* file_;
   uint64_t position_ = 0;
+  Status written_;  // of the first write that failed
 };
 
 }  // namespace volery::formats

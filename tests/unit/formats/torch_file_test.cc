@@ -362,12 +362,22 @@ TEST(TorchFileWriter, RefusesWhatItCannotKeep) {
               HasSubstr("No such file"));
 }
 
-TEST(TorchFileWriter, FullDiskIsReported) {
+TEST(TorchFileWriter, FullDiskIsReportedAndNotForgotten) {
   if (!base::Exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this system";
   auto writer = TorchFileWriter::Open("/dev/full", {{"w", DType::kU8, {1 << 20}}});
-  Status status = writer.ok() ? (*writer)->Write(Bytes(std::string(1 << 20, 'x'))) : writer.status();
-  if (status.ok()) status = (*writer)->Finish();
-  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_EQ((*writer)->Write(Bytes(std::string(1 << 20, 'x'))).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ((*writer)->Finish().code(), StatusCode::kResourceExhausted);
+}
+
+TEST(OutputFile, AFailedWriteMakesCloseFail) {
+  if (!base::Exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this system";
+  auto file = OutputFile::Create("/dev/full");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_FALSE((*file)->Write(std::string(1 << 20, 'x')).ok());
+  EXPECT_FALSE((*file)->Write("").ok());
+  EXPECT_EQ((*file)->Close().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ((*file)->Close().code(), StatusCode::kFailedPrecondition);
 }
 
 // The headers that Python's zipfile writes for entries beyond 4 GiB.
