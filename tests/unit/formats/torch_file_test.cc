@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/base/files.h"
+#include "core/formats/crc32.h"
 #include "core/formats/torch_file_writer.h"
 #include "core/formats/torch_pickle.h"
 #include "core/formats/zip_reader.h"
@@ -378,6 +379,13 @@ TEST(OutputFile, AFailedWriteMakesCloseFail) {
   EXPECT_FALSE((*file)->Write("").ok());
   EXPECT_EQ((*file)->Close().code(), StatusCode::kResourceExhausted);
   EXPECT_EQ((*file)->Close().code(), StatusCode::kFailedPrecondition);
+}
+
+// The check value of this sum's definition, and a sentence often used for it.
+TEST(Crc32, GivesThePublishedSums) {
+  EXPECT_EQ(Crc32({}), 0u);
+  EXPECT_EQ(Crc32(Bytes("123456789")), 0xcbf43926u);
+  EXPECT_EQ(Crc32(Bytes("The quick brown fox jumps over the lazy dog")), 0x414fa339u);
 }
 
 // The headers that Python's zipfile writes for entries beyond 4 GiB.
