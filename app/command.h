@@ -24,6 +24,7 @@ struct Command {
 };
 
 Command MakeRun(CLI::App& app);
+Command MakePretrain(CLI::App& app);
 Command MakePlan(CLI::App& app);
 Command MakeGenerate(CLI::App& app);
 Command MakeScore(CLI::App& app);
