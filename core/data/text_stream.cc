@@ -68,13 +68,13 @@ StatusOr<TextStream::Walk> TextStream::MakeWalk(size_t source) const {
   }
   if (options_.order == TextOrder::kMagicPrime) {
     const int64_t usable = options_.held_out > 0 ? walk.windows * length + 1 : tokens;
-    walk.windows = options_.magic_prime;
-    if (walk.windows == 0) {
-      auto largest = LargestMagicPrime(usable, length);
-      if (!largest.ok()) return Annotate(largest.status(), where);
-      walk.windows = *largest;
-    }
-    VOLERY_RETURN_IF_ERROR(Annotate(CheckMagicPrime(walk.windows, usable, length), where));
+    const auto prime = options_.magic_prime > 0 ? StatusOr<int64_t>(options_.magic_prime)
+                                                : LargestMagicPrime(usable, length);
+    if (!prime.ok()) return Annotate(prime.status(), where);
+    walk.windows = *prime;
+    // The largest prime of a short text may leave more of it unread than RWKV-LM's own check allows.
+    if (options_.magic_prime > 0)
+      VOLERY_RETURN_IF_ERROR(Annotate(CheckMagicPrime(walk.windows, usable, length), where));
   }
   if (options_.order == TextOrder::kShuffled)
     walk.permutation.emplace(SeedOf(options_.seed, source), base::RandomUse::kTextOrder, walk.windows);
