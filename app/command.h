@@ -29,6 +29,7 @@ Command MakePlan(CLI::App& app);
 Command MakeGenerate(CLI::App& app);
 Command MakeScore(CLI::App& app);
 Command MakeTokenize(CLI::App& app);
+Command MakeConvert(CLI::App& app);
 Command MakeReward(CLI::App& app);
 Command MakeInspect(CLI::App& app);
 Command MakePlugins(CLI::App& app);
