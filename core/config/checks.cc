@@ -229,7 +229,8 @@ class Checker {
     const PretrainRecipe& pretrain = recipe_.pretrain;
     NoOtherKind("of `volery run`, and this is a recipe of pretraining; remove it");
     if (recipe_.warmup.present) WrongTable("warmup", "is of `volery run`; see trainer.optim.warmup_steps");
-    if (recipe_.max_staleness != Recipe().max_staleness) Wrong("max_staleness", "is of `volery run`; remove it");
+    if (recipe_.max_staleness != Recipe().max_staleness)
+      Wrong("max_staleness", "is of `volery run`; remove it");
     if (recipe_.data.empty() && !Refused("data"))
       WrongTable("pretrain", "no text to learn from: add [[data]] with file = \"...\"");
     for (size_t i = 0; i < recipe_.data.size(); ++i) {

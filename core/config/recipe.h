@@ -67,8 +67,8 @@ struct OptimRecipe {
   double learning_rate = 1e-6;
   int64_t warmup_steps = 0;
   std::string schedule = "constant";
-  double warmup_start = 0, hold_fraction = 0, final_fraction = 0, weight_decay = 0.01,
-         final_weight_decay = 0, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, max_grad_norm = 1;
+  double warmup_start = 0, hold_fraction = 0, final_fraction = 0, weight_decay = 0.01, final_weight_decay = 0,
+         beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, max_grad_norm = 1;
   bool operator==(const OptimRecipe&) const = default;
 };
 

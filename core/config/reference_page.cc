@@ -26,7 +26,8 @@ std::string Heading(const std::string& section) {
   if (section.empty()) return "## The run\n";
   if (section == "reward.*") return "## [[reward]], one or more\n";
   if (section == "data.*") return "## [[data]], one or more: of `volery pretrain`\n";
-  if (section == "pretrain" || section == "validation") return Cat("## [", section, "]: of `volery pretrain`\n");
+  if (section == "pretrain" || section == "validation")
+    return Cat("## [", section, "]: of `volery pretrain`\n");
   return Cat("## [", section, "]", section == "warmup" ? ", optional\n" : "\n");
 }
 

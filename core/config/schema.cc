@@ -37,11 +37,11 @@ Range Count(int64_t least) {
         [](Recipe& recipe, size_t element) -> FieldRef { return &recipe.reward.at(element).member; }, range, \
         {}, help                                                                                             \
   }
-#define DATA_KEY(member, type, range, words, help)                                                  \
-  Key {                                                                                             \
-    "data.*." #member, KeyType::type,                                                               \
-        [](Recipe& recipe, size_t element) -> FieldRef { return &recipe.data.at(element).member; }, \
-        range, words, help                                                                          \
+#define DATA_KEY(member, type, range, words, help)                                                         \
+  Key {                                                                                                    \
+    "data.*." #member, KeyType::type,                                                                      \
+        [](Recipe& recipe, size_t element) -> FieldRef { return &recipe.data.at(element).member; }, range, \
+        words, help                                                                                        \
   }
 #define WORDS(...)           \
   std::vector<std::string> { \
@@ -365,8 +365,8 @@ std::string Key::section() const {
 const std::vector<Key>& Schema() {
   static const std::vector<Key> schema = [] {
     std::vector<Key> all;
-    for (auto keys : {RunKeys(), ModelKeys(), PretrainKeys(), TaskKeys(), RolloutKeys(), RewardKeys(), AlgorithmKeys(),
-                      TrainerKeys(), OtherKeys()}) {
+    for (auto keys : {RunKeys(), ModelKeys(), PretrainKeys(), TaskKeys(), RolloutKeys(), RewardKeys(),
+                      AlgorithmKeys(), TrainerKeys(), OtherKeys()}) {
       all.insert(all.end(), keys.begin(), keys.end());
     }
     return all;

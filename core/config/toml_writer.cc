@@ -114,7 +114,8 @@ std::string RecipeToToml(const Recipe& recipe) {
     if (value.section != section) {
       section = value.section;
       const bool element = value.key->path.find('*') != std::string::npos;
-      text += element ? Cat("\n[[", section.substr(0, section.find('.')), "]]\n") : Cat("\n[", section, "]\n");
+      text +=
+          element ? Cat("\n[[", section.substr(0, section.find('.')), "]]\n") : Cat("\n[", section, "]\n");
     }
     text += Cat(value.key->name(), " = ", value.text, "\n");
   }

@@ -9,7 +9,8 @@
 namespace volery::data {
 
 void LossByPosition::Add(int64_t position, double loss) {
-  const auto bin = static_cast<size_t>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(position, 1))) - 1);
+  const auto bin =
+      static_cast<size_t>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(position, 1))) - 1);
   sums[std::min(bin, kBins - 1)] += loss;
   counts[std::min(bin, kBins - 1)] += 1;
 }

@@ -1,7 +1,7 @@
 #pragma once
-// Weighted mixtures: which source the n-th sample comes from, and the how-manieth of that source it is. A pure
-// function of n. The order repeats every kBlock samples, in which each source has its share of them, rounded (at
-// least one), spread evenly.
+// Weighted mixtures: which source the n-th sample comes from, and the how-manieth of that source it is. A
+// pure function of n. The order repeats every kBlock samples, in which each source has its share of them,
+// rounded (at least one), spread evenly.
 
 #include <cstddef>
 #include <cstdint>

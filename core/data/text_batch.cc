@@ -47,7 +47,8 @@ class LaneCutter {
     piece.lane = lane_;
     piece.position = from - document_;
     piece.continues = first && from > 0 && !Begins(from);
-    // The token behind the context is the next one's first; where a document begins with it, nothing is carried.
+    // The token behind the context is the next one's first; where a document begins with it, nothing is
+    // carried.
     piece.carries = last && to - 1 < shape_.length() && !Begins(to - 1);
     chunk.sequences.push_back(
         Sequence(std::span(text_).subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)), lane_));

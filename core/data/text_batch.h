@@ -1,8 +1,8 @@
 #pragma once
-// What a step of next-token training learns from: lanes of text, cut in contexts. All lanes' first contexts are
-// chunk 0, their second ones chunk 1 and so on; a recurrent model goes on from the state that a lane's context
-// before left behind. A context is one sequence, or where documents are kept apart one for each document in it.
-// Pure functions; thread-safe.
+// What a step of next-token training learns from: lanes of text, cut in contexts. All lanes' first contexts
+// are chunk 0, their second ones chunk 1 and so on; a recurrent model goes on from the state that a lane's
+// context before left behind. A context is one sequence, or where documents are kept apart one for each
+// document in it. Pure functions; thread-safe.
 
 #include <cstdint>
 #include <span>
@@ -37,9 +37,9 @@ struct TextWindow {
 };
 
 struct TextShape {
-  int64_t context = 512;   // tokens that are read; one more is predicted
-  int64_t contexts = 1;    // of a lane
-  bool apart = false;      // documents don't see each other
+  int64_t context = 512;  // tokens that are read; one more is predicted
+  int64_t contexts = 1;   // of a lane
+  bool apart = false;     // documents don't see each other
   int64_t length() const { return context * contexts; }
 };
 

@@ -25,7 +25,8 @@ StatusOr<TextOrder> ParseTextOrder(std::string_view word) {
   if (word == "shuffled") return TextOrder::kShuffled;
   if (word == "sequential") return TextOrder::kSequential;
   if (word == "magic_prime") return TextOrder::kMagicPrime;
-  return InvalidError("order = \"", word, "\"; expected one of \"shuffled\", \"sequential\", \"magic_prime\"");
+  return InvalidError("order = \"", word,
+                      "\"; expected one of \"shuffled\", \"sequential\", \"magic_prime\"");
 }
 
 StatusOr<TextStream> TextStream::Make(const TextStreamOptions& options, std::vector<TextSource> sources) {
@@ -59,12 +60,13 @@ StatusOr<TextStream::Walk> TextStream::MakeWalk(size_t source) const {
   Walk walk;
   walk.windows = all - options_.held_out;
   if (walk.windows < 1) {
-    return InvalidError(where, ": ", tokens, " tokens are ", std::max<int64_t>(all, 0), " sequences of ", length,
-                        " tokens (and one to predict)",
+    return InvalidError(where, ": ", tokens, " tokens are ", std::max<int64_t>(all, 0), " sequences of ",
+                        length, " tokens (and one to predict)",
                         options_.held_out > 0 ? Cat(", of which ", options_.held_out, " are held out") : "",
                         "; nothing is left to train on. Make pretrain.context",
                         options_.shape.contexts > 1 ? " or pretrain.carry" : "", " smaller",
-                        options_.held_out > 0 ? ", hold out less (validation.sequences)" : "", " or bring more text");
+                        options_.held_out > 0 ? ", hold out less (validation.sequences)" : "",
+                        " or bring more text");
   }
   if (options_.order == TextOrder::kMagicPrime) {
     const int64_t usable = options_.held_out > 0 ? walk.windows * length + 1 : tokens;
@@ -117,13 +119,13 @@ TextBatch TextStream::HeldOut(int64_t batch) const {
 }
 
 std::string TextStream::Fingerprint() const {
-  std::string text = Cat("context ", options_.shape.context, " x ", options_.shape.contexts, ", ", options_.sequences,
-                         " sequences, documents ", options_.shape.apart ? "apart" : "joined", ", order ",
-                         static_cast<int>(options_.order), ", seed ", options_.seed, ", held out ",
-                         options_.held_out, ";");
+  std::string text =
+      Cat("context ", options_.shape.context, " x ", options_.shape.contexts, ", ", options_.sequences,
+          " sequences, documents ", options_.shape.apart ? "apart" : "joined", ", order ",
+          static_cast<int>(options_.order), ", seed ", options_.seed, ", held out ", options_.held_out, ";");
   for (size_t i = 0; i < sources_.size(); ++i) {
-    text += Cat(" ", sources_[i].tokens->size(), " tokens in ", sources_[i].tokens->documents(), " documents, ",
-                walks_[i].windows, " windows, ", mixture_.InBlock(i), "/", Mixture::kBlock);
+    text += Cat(" ", sources_[i].tokens->size(), " tokens in ", sources_[i].tokens->documents(),
+                " documents, ", walks_[i].windows, " windows, ", mixture_.InBlock(i), "/", Mixture::kBlock);
   }
   return text;
 }

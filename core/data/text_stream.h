@@ -1,7 +1,7 @@
 #pragma once
-// The text of each step as a pure function of (sources, options, step): a mixture of sources, each walked in its
-// own order, window after window. Nothing is kept between steps, so a resume needs the step's number only.
-// Immutable and thread-safe.
+// The text of each step as a pure function of (sources, options, step): a mixture of sources, each walked in
+// its own order, window after window. Nothing is kept between steps, so a resume needs the step's number
+// only. Immutable and thread-safe.
 //
 //   VOLERY_ASSIGN_OR_RETURN(TextStream stream, TextStream::Make(options, {{tokens, "a.txt", 1.0}}));
 //   TextBatch batch = stream.Step(17);
@@ -55,7 +55,7 @@ class TextStream {
 
   const std::vector<TextSource>& sources() const { return sources_; }
   int64_t windows(size_t source) const { return walks_[source].windows; }  // of an epoch of it
-  double share(size_t source) const {  // of the sequences of a step
+  double share(size_t source) const {                                      // of the sequences of a step
     return static_cast<double>(mixture_.InBlock(source)) / static_cast<double>(Mixture::kBlock);
   }
   int64_t held_out() const { return options_.held_out * static_cast<int64_t>(sources_.size()); }

@@ -1,6 +1,6 @@
 #pragma once
-// The interface of next-token training, as the loop (orchestration/) sees it. All ranks make the same calls with
-// the same batches, each computes its share of the lanes, and all come to the same weights.
+// The interface of next-token training, as the loop (orchestration/) sees it. All ranks make the same calls
+// with the same batches, each computes its share of the lanes, and all come to the same weights.
 
 #include <string>
 
@@ -14,8 +14,8 @@ namespace volery::data {
 class TextTrainer {
  public:
   virtual ~TextTrainer() = default;
-  // One optimiser step: version v becomes v + 1, also when it is skipped (not finite: the weights and Adam's state
-  // stay).
+  // One optimiser step: version v becomes v + 1, also when it is skipped (not finite: the weights and Adam's
+  // state stay).
   virtual StatusOr<StepResult> Step(const TextBatch& batch) = 0;
   // Losses with the weights as they are.
   virtual StatusOr<LossByPosition> Evaluate(const TextBatch& batch) = 0;

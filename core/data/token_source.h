@@ -31,9 +31,9 @@ using EncodeDocument = std::function<StatusOr<std::vector<int32_t>>(const std::s
 
 struct TextFile {
   std::string file;
-  std::string format;            // "text" | "jsonl" | "parquet" | "binidx"
-  std::string column = "text";   // of jsonl and parquet
-  std::string separator;         // of plain text, between documents; "": the file is one document
+  std::string format;           // "text" | "jsonl" | "parquet" | "binidx"
+  std::string column = "text";  // of jsonl and parquet
+  std::string separator;        // of plain text, between documents; "": the file is one document
 };
 
 // Errors name the file (and the line): unreadable or empty files, a column that is missing or holds no text,
@@ -44,8 +44,8 @@ StatusOr<std::shared_ptr<const TokenSource>> OpenTokens(const TextFile& text, in
 // Documents one after another.
 std::shared_ptr<const TokenSource> TokensInMemory(const std::vector<std::vector<int32_t>>& documents);
 
-// Calls `visit` with each document of a text, jsonl or parquet file, in order; its first error ends that, with
-// the document's place in front.
+// Calls `visit` with each document of a text, jsonl or parquet file, in order; its first error ends that,
+// with the document's place in front.
 Status ForEachDocument(const TextFile& text, const std::function<Status(const std::string& document)>& visit);
 
 }  // namespace volery::data

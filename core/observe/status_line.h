@@ -29,9 +29,9 @@ struct StatusView {
   std::optional<double> seconds_left = std::nullopt;
 };
 
-// One line of at most `width` columns, without a newline. Where it doesn't fit, parts are left out: the activity
-// first, then staleness, which side waits, tokens/s, the evaluation, the time left, the reward or loss; the step comes last and
-// is cut.
+// One line of at most `width` columns, without a newline. Where it doesn't fit, parts are left out: the
+// activity first, then staleness, which side waits, tokens/s, the evaluation, the time left, the reward or
+// loss; the step comes last and is cut.
 std::string FormatStatusLine(const StatusView& view, int width);
 
 // "42s", "3m20s", "2h05m", "4d03h"; "?" for a negative or not finite time.

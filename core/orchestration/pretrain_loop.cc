@@ -45,8 +45,9 @@ class PretrainRun {
       VOLERY_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file));
       VOLERY_ASSIGN_OR_RETURN(PretrainState saved, PretrainState::FromJson(text, file));
       if (saved.text != state_.text) {
-        return PreconditionError(file, " was written for another text: ", saved.text, "\nThe recipe says: ", state_.text,
-                                 "\nResume with the run's own recipe and files, or start a run with another name");
+        return PreconditionError(
+            file, " was written for another text: ", saved.text, "\nThe recipe says: ", state_.text,
+            "\nResume with the run's own recipe and files, or start a run with another name");
       }
       state_ = std::move(saved);
       folder = TrainerStateFolder(parts_.resume_from->path);
@@ -118,9 +119,10 @@ class PretrainRun {
     }
     ++state_.skipped;
     if (++state_.skipped_in_a_row < options_.max_skipped) return OkStatus();
-    const Status reason(StatusCode::kAborted, Cat(state_.skipped_in_a_row, " steps in a row changed nothing, the last one was step ",
-                                                  state_.step.value - 1, " (", result.reason,
-                                                  "); lower the learning rate or look at the text"));
+    const Status reason(
+        StatusCode::kAborted,
+        Cat(state_.skipped_in_a_row, " steps in a row changed nothing, the last one was step ",
+            state_.step.value - 1, " (", result.reason, "); lower the learning rate or look at the text"));
     state_.skipped_in_a_row = 0;
     VOLERY_RETURN_IF_ERROR(Save());
     return result_.checkpoint ? Annotate(reason, "the state is saved in ", result_.checkpoint->path) : reason;
@@ -135,7 +137,8 @@ class PretrainRun {
       VOLERY_ASSIGN_OR_RETURN(interrupted_, parts_.trainer->AnyRank(finish_.stopped() || stop_.stopped()));
       if (stop_.stopped()) return stop_.reason();
       if (interrupted_) return OkStatus();
-      VOLERY_ASSIGN_OR_RETURN(const data::LossByPosition part, parts_.trainer->Evaluate(parts_.validation->HeldOut(i)));
+      VOLERY_ASSIGN_OR_RETURN(const data::LossByPosition part,
+                              parts_.trainer->Evaluate(parts_.validation->HeldOut(i)));
       losses.Merge(part);
     }
     base::MetricRow row = {{"validation/loss", losses.Mean()}};
@@ -143,7 +146,8 @@ class PretrainRun {
     if (parts_.metrics != nullptr) VOLERY_RETURN_IF_ERROR(parts_.metrics->Write(state_.step, row, ""));
     if (state_.step.value == 0) state_.first_validation = losses.Mean();
     view_.validation_loss = result_.last_validation = losses.Mean();
-    if (parts_.callbacks.on_validation) parts_.callbacks.on_validation({state_.step, losses.Mean(), losses.tokens()});
+    if (parts_.callbacks.on_validation)
+      parts_.callbacks.on_validation({state_.step, losses.Mean(), losses.tokens()});
     return OkStatus();
   }
 

@@ -1,12 +1,12 @@
 #pragma once
 // The loop of next-token training over the interfaces of data/: steps, validation, checkpoints, resume. One
-// thread, the caller's. Step s turns version s into s + 1 and reads TextStream::Step(s), so a checkpoint needs no
-// more than the trainer's state and the step.
+// thread, the caller's. Step s turns version s into s + 1 and reads TextStream::Step(s), so a checkpoint
+// needs no more than the trainer's state and the step.
 //
 //   VOLERY_ASSIGN_OR_RETURN(PretrainResult result, RunPretrain(options, parts, stop, finish));
 //
-// `stop` ends the run with its reason after the step in progress; `finish` also writes a checkpoint. With several
-// ranks every rank runs the loop; those above 0 have no metrics, models and checkpoints.
+// `stop` ends the run with its reason after the step in progress; `finish` also writes a checkpoint. With
+// several ranks every rank runs the loop; those above 0 have no metrics, models and checkpoints.
 
 #include <functional>
 #include <optional>

@@ -137,7 +137,8 @@ void BatchPass::Evaluate(std::span<const data::TrainSequence> sequences, std::sp
                          TokenValues& values, const TokenObserver& observe, CarriedStates* carried) const {
   std::vector<double> l, h;
   for (const data::MicroBatch& micro : data::PackSequences(sequences, indices, options_.packing)) {
-    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device(), StatesOf(micro, carried));
+    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device(),
+                           StatesOf(micro, carried));
     KeepStates(pass, micro, carried);
     head_.Evaluate(pass.hidden(), micro, l, h);
     for (const SequenceTargets& group : GroupTargets(micro)) {

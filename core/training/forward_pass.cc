@@ -48,7 +48,8 @@ at::Tensor ForwardPass::Rows(const at::Tensor& x) const {
 
 at::Tensor ForwardPass::FinalState(int64_t segment) const {
   at::Tensor state = context_->FinalState(segment);
-  if (!state.defined()) throw std::logic_error("the model says that it is recurrent but gives no final state");
+  if (!state.defined())
+    throw std::logic_error("the model says that it is recurrent but gives no final state");
   return state;
 }
 

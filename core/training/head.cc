@@ -146,7 +146,8 @@ at::Tensor Head::Backward(const at::Tensor& hidden, const data::MicroBatch& batc
       gradient_h.assign(l.size(), 0);
       gradient(slice.targets, l, h, gradient_l, gradient_h);
       at::Tensor largest, place;
-      if (l2wrap > 0) std::tie(largest, place) = logits.detach().narrow(1, 0, options_.vocabulary).max(1, true);
+      if (l2wrap > 0)
+        std::tie(largest, place) = logits.detach().narrow(1, 0, options_.vocabulary).max(1, true);
       ToGradient(gradient_of_logits, options_.vocabulary, rows, slice, gradient_l, gradient_h);
       if (l2wrap > 0) gradient_of_logits.scatter_add_(1, place, largest * l2wrap);
     }

@@ -43,7 +43,8 @@ template <class Visit>
 void ForEachChunk(const data::TextBatch& batch, Visit visit) {
   std::vector<at::Tensor> states(static_cast<size_t>(batch.lanes));
   for (const data::TextChunk& chunk : batch.chunks) {
-    CarriedStates carried{chunk.pieces, std::move(states), std::vector<at::Tensor>(static_cast<size_t>(batch.lanes))};
+    CarriedStates carried{chunk.pieces, std::move(states),
+                          std::vector<at::Tensor>(static_cast<size_t>(batch.lanes))};
     visit(chunk, batch.chunks.size() > 1 ? &carried : nullptr);
     states = std::move(carried.next);
   }
@@ -71,9 +72,9 @@ StatusOr<std::unique_ptr<NextTokenTrainer>> NextTokenTrainer::Create(NextTokenSe
     return InvalidError("the tokenizer has ", setup.vocabulary, " ids but the model predicts ", rows,
                         "; use the tokenizer the model was made for");
   }
-  VOLERY_ASSIGN_OR_RETURN(auto store,
-                          ParameterStore::Create(setup.model->parameters(), setup.initial, setup.options.dtype,
-                                                 setup.options.device, setup.frozen));
+  VOLERY_ASSIGN_OR_RETURN(
+      auto store, ParameterStore::Create(setup.model->parameters(), setup.initial, setup.options.dtype,
+                                         setup.options.device, setup.frozen));
   if (store->ranges().empty()) return InvalidError("no tensor is left to train; see pretrain.trainable");
   setup.initial.clear();
   return tensor::Guard("making the trainer", [&]() -> StatusOr<std::unique_ptr<NextTokenTrainer>> {
@@ -85,8 +86,9 @@ StatusOr<std::unique_ptr<NextTokenTrainer>> NextTokenTrainer::Create(NextTokenSe
 
 Status NextTokenTrainer::CheckBatch(const data::TextBatch& batch) const {
   if (batch.chunks.size() > 1 && !model_->info().recurrent) {
-    return InvalidError("the model carries no state over contexts, so pretrain.carry must be 1; raise "
-                        "pretrain.context instead");
+    return InvalidError(
+        "the model carries no state over contexts, so pretrain.carry must be 1; raise "
+        "pretrain.context instead");
   }
   for (const data::TextChunk& chunk : batch.chunks) {
     for (const data::TrainSequence& sequence : chunk.sequences) {
@@ -107,8 +109,8 @@ std::vector<int32_t> NextTokenTrainer::Mine(const data::TextChunk& chunk) const 
   return mine;
 }
 
-void NextTokenTrainer::Accumulate(const data::TextBatch& batch, const NormaliserCounts& counts, LossSums& sums,
-                                  data::LossByPosition& losses) const {
+void NextTokenTrainer::Accumulate(const data::TextBatch& batch, const NormaliserCounts& counts,
+                                  LossSums& sums, data::LossByPosition& losses) const {
   ForEachChunk(batch, [&](const data::TextChunk& chunk, CarriedStates* carried) {
     LossBatch loss{chunk.sequences, SupervisedLoss(), counts};
     loss.l2wrap = l2wrap_ / static_cast<double>(counts.tokens);
@@ -133,7 +135,8 @@ StatusOr<data::StepResult> NextTokenTrainer::Step(const data::TextBatch& batch) 
   store_->ZeroGradients();
   LossSums sums;
   data::LossByPosition losses;
-  VOLERY_RETURN_IF_ERROR(tensor::Guard("forward and backward", [&] { Accumulate(batch, counts, sums, losses); }));
+  VOLERY_RETURN_IF_ERROR(
+      tensor::Guard("forward and backward", [&] { Accumulate(batch, counts, sums, losses); }));
   VOLERY_RETURN_IF_ERROR(Reduce(sums, losses));
   VOLERY_RETURN_IF_ERROR(comm_.AllReduceSum(store_->gradients(), "gradients"));
   return tensor::Guard("optimiser step", [&] {
@@ -146,7 +149,8 @@ StatusOr<data::StepResult> NextTokenTrainer::Step(const data::TextBatch& batch) 
     const OptimiserOptions& optim = options_.optim;
     AdamOptions adam = optim.adam;
     adam.weight_decay = WeightDecay(optim.schedule, adam.weight_decay, clock);
-    adam_.Step(*store_, adam, lr, optim.max_grad_norm > 0 ? std::min(1.0, optim.max_grad_norm / (norm + 1e-6)) : 1);
+    adam_.Step(*store_, adam, lr,
+               optim.max_grad_norm > 0 ? std::min(1.0, optim.max_grad_norm / (norm + 1e-6)) : 1);
     counters_.adam_steps = adam_.steps();
     result.metrics["loss"] = sums.loss;
     result.metrics["grad_norm"] = norm;

@@ -1,9 +1,11 @@
 #pragma once
-// NextTokenTrainer: data::TextTrainer on this machine's LibTorch, alone or as one rank of several. The loss is
-// the mean cross-entropy over all tokens of a step that are predicted. Lanes go to ranks in turn. A recurrent
-// model carries its state from chunk to chunk, without a gradient across (truncated backpropagation).
+// NextTokenTrainer: data::TextTrainer on this machine's LibTorch, alone or as one rank of several. The loss
+// is the mean cross-entropy over all tokens of a step that are predicted. Lanes go to ranks in turn. A
+// recurrent model carries its state from chunk to chunk, without a gradient across (truncated
+// backpropagation).
 //
-//   VOLERY_ASSIGN_OR_RETURN(auto trainer, NextTokenTrainer::Create({model, initial, options, &comm, vocabulary}));
+//   VOLERY_ASSIGN_OR_RETURN(auto trainer, NextTokenTrainer::Create({model, initial, options, &comm,
+//   vocabulary}));
 //
 // The trainer's thread only.
 

@@ -2,8 +2,8 @@
 // ParameterStore: the trainer's weights and gradients in flat buffers. Tensors that the model is bound to are
 // views into one buffer, their .grad views into another, so the optimiser and the collectives see plain
 // ranges. Masters and gradients are float32 (float64 for a float64 model); a bfloat16 model computes with a
-// cast copy of the masters. Frozen tensors stand beside: no gradient, no place in the buffers, so no optimiser
-// state either. The trainer's thread only.
+// cast copy of the masters. Frozen tensors stand beside: no gradient, no place in the buffers, so no
+// optimiser state either. The trainer's thread only.
 
 #include <ATen/core/Tensor.h>
 
@@ -47,7 +47,8 @@ class ParameterStore {
   void SwapMasters(at::Tensor& other);
   // The range's part of a flat tensor, in its shape; shares memory.
   static at::Tensor View(const at::Tensor& flat, const ParameterRange& range);
-  // All tensors, frozen ones too: the masters as they are, float32 on the CPU; shares their memory where they are that already.
+  // All tensors, frozen ones too: the masters as they are, float32 on the CPU; shares their memory where they
+  // are that already.
   native::NamedTensors Current() const;
   // A deep copy of the same on the CPU.
   native::NamedTensors Copy(at::ScalarType dtype) const;

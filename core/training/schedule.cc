@@ -72,11 +72,12 @@ Status CheckSchedule(const Schedule& schedule) {
   }
   if (schedule.warmup_steps < 0)
     return InvalidError("warmup_steps = ", schedule.warmup_steps, "; expected >= 0");
-  if (schedule.decay != Decay::kConstant && schedule.total_steps <= schedule.warmup_steps + schedule.hold_steps) {
-    return InvalidError("total_steps = ", schedule.total_steps,
-                        "; a decaying schedule needs more than warmup_steps = ", schedule.warmup_steps,
-                        schedule.hold_steps > 0 ? Cat(" and the ", schedule.hold_steps, " steps that it holds")
-                                                : "");
+  if (schedule.decay != Decay::kConstant &&
+      schedule.total_steps <= schedule.warmup_steps + schedule.hold_steps) {
+    return InvalidError(
+        "total_steps = ", schedule.total_steps,
+        "; a decaying schedule needs more than warmup_steps = ", schedule.warmup_steps,
+        schedule.hold_steps > 0 ? Cat(" and the ", schedule.hold_steps, " steps that it holds") : "");
   }
   if (!(schedule.warmup_start >= 0 && schedule.warmup_start <= 1))
     return InvalidError("warmup_start = ", schedule.warmup_start, "; expected 0 to 1");

@@ -15,7 +15,8 @@ bool Matches(const std::string& pattern, const std::string& name) {
 
 std::string SomeNames(const std::vector<native::TensorSpec>& specs) {
   std::string names;
-  for (size_t i = 0; i < std::min(specs.size(), kShownNames); ++i) names += Cat(i == 0 ? "" : ", ", specs[i].name);
+  for (size_t i = 0; i < std::min(specs.size(), kShownNames); ++i)
+    names += Cat(i == 0 ? "" : ", ", specs[i].name);
   return names + (specs.size() > kShownNames ? Cat(" ... ", specs.back().name) : "");
 }
 

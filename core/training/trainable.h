@@ -10,8 +10,8 @@
 
 namespace volery::training {
 
-// A tensor trains if any pattern (shell wildcards: * ? [a-z]) matches its whole name; without patterns all do.
-// InvalidArgument: a pattern that matches none, with names that there are.
+// A tensor trains if any pattern (shell wildcards: * ? [a-z]) matches its whole name; without patterns all
+// do. InvalidArgument: a pattern that matches none, with names that there are.
 StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSpec>& specs,
                                               const std::vector<std::string>& trainable);
 

@@ -283,7 +283,8 @@ StatusOr<TokenValues> LocalTrainer::References(std::span<const TrainSequence> se
 
 StatusOr<LocalTrainer::OptimiserOutcome> LocalTrainer::OptimiserStep(const LossBatch& batch,
                                                                      std::span<const int32_t> mine,
-                                                                     const OptimiserOptions& optim, int64_t clock,
+                                                                     const OptimiserOptions& optim,
+                                                                     int64_t clock,
                                                                      const TokenObserver& observe) {
   OptimiserOutcome outcome;
   store_->ZeroGradients();
@@ -311,8 +312,9 @@ StatusOr<double> LocalTrainer::RunSupervised(const std::vector<TrainSequence>& e
   if (batch.counts.tokens == 0)
     return InvalidError("no token of the supervised examples counts in the loss; check their loss masks");
   const auto mine = data::ShareByTokens(examples, all, comm_.world())[static_cast<size_t>(comm_.rank())];
-  VOLERY_ASSIGN_OR_RETURN(const OptimiserOutcome outcome,
-                          OptimiserStep(batch, mine, options_.supervised, counters_.supervised_steps, IgnoreToken));
+  VOLERY_ASSIGN_OR_RETURN(
+      const OptimiserOutcome outcome,
+      OptimiserStep(batch, mine, options_.supervised, counters_.supervised_steps, IgnoreToken));
   ++counters_.supervised_steps;
   counters_.moments_are_supervised = true;
   return outcome.sums.loss;

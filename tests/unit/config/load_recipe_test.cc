@@ -461,18 +461,20 @@ every = 5
 [trainer.optim]
 schedule = "quarter_cosin"
 )";
-  EXPECT_EQ(Message(ParseText(text, {"pretrain.context=65", "data.2.file=c", "pretrain.magic_prime=7"}).status()),
-            "text.toml:17:13: [data.1] separator: is for plain text, but the file counts as binidx\n"
-            "text.toml:18:1: [tasks] is of `volery run`, and this is a recipe of pretraining; remove it\n"
-            "text.toml:20:1: [validation] sequences: 0 measures nothing, but other keys of [validation] are set\n"
-            "text.toml:23:12: [trainer.optim] schedule: \"quarter_cosin\" isn't known here; expected one of "
-            "\"constant\", \"linear\", \"cosine\", \"exponential\", \"quarter_cosine\", \"one_minus_sqrt\"; did you "
-            "mean \"quarter_cosine\"?\n"
-            "command line: [pretrain] context: 65 is more than model.context = 64\n"
-            "command line: [data] 2: no such [[data]] table; there are 2, numbers 0 to 1\n"
-            "command line: [pretrain] magic_prime: is for order = \"magic_prime\"");
-  EXPECT_EQ(Message(Parse("[validation]\nsequences = 2\n" + std::string(kGood).substr(32)).status()),
-            "recipe.toml:1:1: [validation] is of `volery pretrain`; a recipe of it has [[data]]");
+  EXPECT_EQ(
+      Message(ParseText(text, {"pretrain.context=65", "data.2.file=c", "pretrain.magic_prime=7"}).status()),
+      "text.toml:17:13: [data.1] separator: is for plain text, but the file counts as binidx\n"
+      "text.toml:18:1: [tasks] is of `volery run`, and this is a recipe of pretraining; remove it\n"
+      "text.toml:20:1: [validation] sequences: 0 measures nothing, but other keys of [validation] are set\n"
+      "text.toml:23:12: [trainer.optim] schedule: \"quarter_cosin\" isn't known here; expected one of "
+      "\"constant\", \"linear\", \"cosine\", \"exponential\", \"quarter_cosine\", \"one_minus_sqrt\"; did "
+      "you "
+      "mean \"quarter_cosine\"?\n"
+      "command line: [pretrain] context: 65 is more than model.context = 64\n"
+      "command line: [data] 2: no such [[data]] table; there are 2, numbers 0 to 1\n"
+      "command line: [pretrain] magic_prime: is for order = \"magic_prime\"");
+  EXPECT_EQ(Message(Parse("validation = { sequences = 2 }\n" + std::string(kGood)).status()),
+            "recipe.toml:1:14: [validation] is of `volery pretrain`; a recipe of it has [[data]]");
 }
 
 }  // namespace

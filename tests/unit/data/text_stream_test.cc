@@ -39,7 +39,9 @@ TextStream Make(const TextStreamOptions& options, std::vector<TextSource> source
   return *std::move(stream);
 }
 
-std::vector<TrainSequence> Sequences(const TextBatch& batch) { return batch.chunks[0].sequences; }
+std::vector<TrainSequence> Sequences(const TextBatch& batch) {
+  return batch.chunks[0].sequences;
+}
 
 std::vector<int32_t> Firsts(const TextStream& stream, int64_t steps) {
   std::vector<int32_t> firsts;
@@ -75,7 +77,8 @@ TEST(TextStream, OrdersAreWhatTheyAreCalled) {
   EXPECT_EQ(Firsts(Make(Options(5, 3, TextOrder::kSequential), {{Counting({26}), "t", 1}}), 3),
             (std::vector<int32_t>{0, 5, 10, 15, 20, 0, 5, 10, 15}));
   const auto shuffled = Firsts(Make(Options(5, 4, TextOrder::kShuffled), {{Counting({101}), "t", 1}}), 10);
-  const std::vector<int32_t> first(shuffled.begin(), shuffled.begin() + 20), second(shuffled.begin() + 20, shuffled.end());
+  const std::vector<int32_t> first(shuffled.begin(), shuffled.begin() + 20),
+      second(shuffled.begin() + 20, shuffled.end());
   EXPECT_NE(first, second);
   EXPECT_FALSE(std::is_sorted(first.begin(), first.end()));
   TextStreamOptions other = Options(5, 4, TextOrder::kShuffled);
@@ -92,7 +95,8 @@ TEST(TextStream, MagicPrimeWalksAsItsFormula) {
   EXPECT_EQ(Firsts(stream, 6), expected);
   TextStreamOptions wrong = Options(5, 4, TextOrder::kMagicPrime);
   wrong.magic_prime = 21;
-  EXPECT_NE(Message(TextStream::Make(wrong, {{Counting({141}), "some.idx", 1}}).status()).find("some.idx"), std::string::npos);
+  EXPECT_NE(Message(TextStream::Make(wrong, {{Counting({141}), "some.idx", 1}}).status()).find("some.idx"),
+            std::string::npos);
 }
 
 TEST(TextStream, HeldOutWindowsAreNeverTrainedOn) {
@@ -119,8 +123,9 @@ TEST(TextStream, RefusesTextThatIsTooShort) {
   TextStreamOptions options = Options(5, 4, TextOrder::kShuffled);
   EXPECT_TRUE(TextStream::Make(options, {{Counting({6}), "t", 1}}).ok());
   EXPECT_EQ(TextStream::Make(options, {{Counting({5}), "a.txt", 1}}).status(),
-            InvalidError("a.txt: 5 tokens are 0 sequences of 5 tokens (and one to predict); nothing is left to train "
-                         "on. Make pretrain.context smaller or bring more text"));
+            InvalidError(
+                "a.txt: 5 tokens are 0 sequences of 5 tokens (and one to predict); nothing is left to train "
+                "on. Make pretrain.context smaller or bring more text"));
   options.held_out = 2;
   EXPECT_FALSE(TextStream::Make(options, {{Counting({15}), "t", 1}}).ok());
   EXPECT_FALSE(TextStream::MakeHeldOut(options, {Counting({5}), "t", 1}).ok());
@@ -158,10 +163,9 @@ TEST(TextBatch, DocumentsApartStartAfresh) {
     int64_t position;
     bool continues, carries;
   };
-  const std::vector<std::vector<Expected>> expected = {
-      {{{0, 1, 2, 3, 4}, 0, false, true}},
-      {{{4, 5}, 4, true, false}, {{6, 7}, 0, false, false}},
-      {{{9, 10, 11, 12}, 0, false, false}}};
+  const std::vector<std::vector<Expected>> expected = {{{{0, 1, 2, 3, 4}, 0, false, true}},
+                                                       {{{4, 5}, 4, true, false}, {{6, 7}, 0, false, false}},
+                                                       {{{9, 10, 11, 12}, 0, false, false}}};
   ASSERT_EQ(batch.chunks.size(), expected.size());
   for (size_t c = 0; c < expected.size(); ++c) {
     ASSERT_EQ(batch.chunks[c].sequences.size(), expected[c].size()) << c;
@@ -210,7 +214,9 @@ TEST(LossByPosition, BinsArePowersOfTwo) {
   losses.Merge(more);
   base::MetricRow row;
   losses.Report("validation/", row);
-  EXPECT_EQ(row, (base::MetricRow{{"validation/loss_at/1", 1}, {"validation/loss_at/2", 3}, {"validation/loss_at/64", 6}}));
+  EXPECT_EQ(row,
+            (base::MetricRow{
+                {"validation/loss_at/1", 1}, {"validation/loss_at/2", 3}, {"validation/loss_at/64", 6}}));
   EXPECT_EQ(losses.tokens(), 5);
   EXPECT_DOUBLE_EQ(losses.Mean(), 19.0 / 5);
 }

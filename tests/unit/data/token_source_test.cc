@@ -48,15 +48,18 @@ TEST_F(TokenSourceTest, TextIsOneDocumentOrCutAtItsSeparator) {
 }
 
 TEST_F(TokenSourceTest, JsonLinesGiveTheirColumn) {
-  const std::string file = Write("a.jsonl", "{\"text\": \"ab\", \"n\": 1}\n\n{\"text\": \"\"}\n{\"text\": \"c\"}\n");
+  const std::string file =
+      Write("a.jsonl", "{\"text\": \"ab\", \"n\": 1}\n\n{\"text\": \"\"}\n{\"text\": \"c\"}\n");
   auto tokens = OpenTokens({file, "jsonl"}, 257, EncodeBytes);
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   EXPECT_EQ(All(**tokens), (std::vector<int32_t>{'a', 'b', 256, 'c', 256}));
   EXPECT_EQ((*tokens)->documents(), 2);
-  EXPECT_EQ(ErrorOf({file, "jsonl", "body"}),
-            Cat(file, ":1: there is no column \"body\"; this row has \"n\", \"text\"; set column under [[data]]"));
+  EXPECT_EQ(
+      ErrorOf({file, "jsonl", "body"}),
+      Cat(file, ":1: there is no column \"body\"; this row has \"n\", \"text\"; set column under [[data]]"));
   EXPECT_EQ(ErrorOf({file, "jsonl", "n"}), Cat(file, ":1: column \"n\" holds a number, not text"));
-  EXPECT_NE(ErrorOf({Write("b.jsonl", "{\"text\": \"a\"}\n{\"te"), "jsonl"}).find("b.jsonl:2"), std::string::npos);
+  EXPECT_NE(ErrorOf({Write("b.jsonl", "{\"text\": \"a\"}\n{\"te"), "jsonl"}).find("b.jsonl:2"),
+            std::string::npos);
 }
 
 TEST_F(TokenSourceTest, BinidxKeepsItsDocuments) {
@@ -70,8 +73,10 @@ TEST_F(TokenSourceTest, BinidxKeepsItsDocuments) {
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   EXPECT_EQ(All(**tokens), (std::vector<int32_t>{5, 6, 0, 7, 0, 40, 0}));
   EXPECT_EQ((*tokens)->DocumentsIn(1, 7), (std::vector<int64_t>{3, 5}));
-  EXPECT_EQ(ErrorOf({folder_.File("d.bin"), "binidx"}, 40),
-            Cat(folder_.File("d.bin"), ": token id 40 is outside the model's vocabulary of 40; the file was made with another tokenizer"));
+  EXPECT_EQ(
+      ErrorOf({folder_.File("d.bin"), "binidx"}, 40),
+      Cat(folder_.File("d.bin"),
+          ": token id 40 is outside the model's vocabulary of 40; the file was made with another tokenizer"));
   ASSERT_TRUE(base::TruncateFile(folder_.File("d.bin"), 12).ok());
   EXPECT_NE(ErrorOf({folder_.File("d.idx"), "binidx"}).find("d"), std::string::npos);
   EXPECT_FALSE(OpenTokens({folder_.File("d.idx"), "binidx"}, 41, EncodeBytes).ok());
@@ -79,7 +84,8 @@ TEST_F(TokenSourceTest, BinidxKeepsItsDocuments) {
 
 TEST_F(TokenSourceTest, RefusesWhatHoldsNoText) {
   EXPECT_EQ(ErrorOf({Write("e.txt", ""), "text"}), Cat(folder_.File("e.txt"), ": there is no text in it"));
-  EXPECT_EQ(ErrorOf({Write("e.jsonl", "{\"text\": \"\"}\n"), "jsonl"}), Cat(folder_.File("e.jsonl"), ": there is no text in it"));
+  EXPECT_EQ(ErrorOf({Write("e.jsonl", "{\"text\": \"\"}\n"), "jsonl"}),
+            Cat(folder_.File("e.jsonl"), ": there is no text in it"));
   EXPECT_NE(ErrorOf({folder_.File("none.txt"), "text"}).find("none.txt"), std::string::npos);
 }
 

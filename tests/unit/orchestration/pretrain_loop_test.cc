@@ -113,9 +113,11 @@ TEST(PretrainLoop, ValidatesStepsAndSaves) {
   EXPECT_TRUE(result->finished);
   EXPECT_EQ(result->step, StepId(7));
   std::vector<std::pair<int64_t, bool>> order;
-  for (const Line& line : rig.metrics.lines) order.emplace_back(line.step, line.row.contains("validation/loss"));
-  const std::vector<std::pair<int64_t, bool>> expected = {{0, true},  {0, false}, {1, false}, {2, false}, {3, true}, {3, false},
-                                                          {4, false}, {5, false}, {6, true},  {6, false}, {7, true}};
+  for (const Line& line : rig.metrics.lines)
+    order.emplace_back(line.step, line.row.contains("validation/loss"));
+  const std::vector<std::pair<int64_t, bool>> expected = {{0, true}, {0, false}, {1, false}, {2, false},
+                                                          {3, true}, {3, false}, {4, false}, {5, false},
+                                                          {6, true}, {6, false}, {7, true}};
   EXPECT_EQ(order, expected);
   EXPECT_EQ(rig.metrics.lines.back().row.at("validation/loss"), *result->last_validation);
   EXPECT_EQ(*result->first_validation, 0.5 + (184 + 188 + 192) / 3.0);

@@ -93,7 +93,9 @@ TEST(Head, L2WrapAddsWhatRwkvsDoes) {
     at::Tensor matrix = Matrix(golden["head"]).requires_grad_();
     model.Bind({{"head", matrix}});
     const Head head(model, {TinyModel::kVocabulary, slice});
-    const auto far = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
+    const auto far = [](const at::Tensor& a, const at::Tensor& b) {
+      return (a - b).abs().max().item<double>();
+    };
     EXPECT_LT(far(head.Backward(hidden, batch, mean), Matrix(golden["hidden_gradient_without"])), 1e-12);
     matrix.mutable_grad() = at::zeros_like(matrix);
     const at::Tensor gradient = head.Backward(hidden, batch, mean, golden["factor"].get<double>() / rows);

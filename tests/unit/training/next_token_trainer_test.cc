@@ -68,8 +68,8 @@ struct Rig {
     options.dtype = at::kDouble;
   }
   std::unique_ptr<NextTokenTrainer> Make() {
-    auto trainer = NextTokenTrainer::Create({model, model->Initial(5, at::kDouble), options, &comm,
-                                             TinyModel::kVocabulary, frozen, l2wrap});
+    auto trainer = NextTokenTrainer::Create(
+        {model, model->Initial(5, at::kDouble), options, &comm, TinyModel::kVocabulary, frozen, l2wrap});
     EXPECT_TRUE(trainer.ok()) << trainer.status();
     return *std::move(trainer);
   }
@@ -112,7 +112,8 @@ struct Reference {
 
 Reference Compute(TinyModel& model, const data::TextBatch& batch) {
   native::NamedTensors leaves;
-  for (const auto& [name, value] : model.Initial(5, at::kDouble)) leaves[name] = value.clone().requires_grad_();
+  for (const auto& [name, value] : model.Initial(5, at::kDouble))
+    leaves[name] = value.clone().requires_grad_();
   model.Bind(leaves);
   std::vector<at::Tensor> states(static_cast<size_t>(batch.lanes));
   at::Tensor sum = at::zeros({}, at::kDouble);
@@ -128,7 +129,8 @@ Reference Compute(TinyModel& model, const data::TextBatch& batch) {
       const auto context = model.Begin(one);
       at::Tensor x = model.Embed(one, *context);
       for (int64_t b = 0; b < model.blocks(); ++b) x = model.Block(b, x, *context);
-      sum = sum + at::cross_entropy_loss(model.Logits(model.Final(x)), ids.narrow(0, 1, length), {}, at::Reduction::Sum);
+      sum = sum + at::cross_entropy_loss(model.Logits(model.Final(x)), ids.narrow(0, 1, length), {},
+                                         at::Reduction::Sum);
       tokens += static_cast<double>(length);
       if (piece.carries) states[static_cast<size_t>(piece.lane)] = context->FinalState(0);
     }
@@ -145,7 +147,8 @@ Reference Compute(TinyModel& model, const data::TextBatch& batch) {
 void ExpectGradients(const NextTokenTrainer& trainer, const Reference& reference, double tolerance) {
   for (const ParameterRange& range : trainer.store().ranges()) {
     const at::Tensor gradient = ParameterStore::View(trainer.store().gradients(), range);
-    EXPECT_LT((gradient - reference.gradients.at(range.name)).abs().max().item<double>(), tolerance) << range.name;
+    EXPECT_LT((gradient - reference.gradients.at(range.name)).abs().max().item<double>(), tolerance)
+        << range.name;
   }
 }
 
@@ -237,7 +240,8 @@ TEST(Trainable, PatternsMatchWholeNames) {
   EXPECT_TRUE(FrozenTensors(model.parameters(), {})->empty());
   EXPECT_EQ(FrozenTensors(model.parameters(), {"block.[1-9].*", "no?m", "head"})->size(), 5u);
   const Status status = FrozenTensors(model.parameters(), {"embed", "blok.*", "block"}).status();
-  EXPECT_EQ(Message(status).substr(0, 72), "pretrain.trainable: no tensor of the model matches \"blok.*\", \"block\"; th");
+  EXPECT_EQ(Message(status).substr(0, 72),
+            "pretrain.trainable: no tensor of the model matches \"blok.*\", \"block\"; th");
 }
 
 TEST(NextTokenTrainer, GoesOnFromItsFilesAsIfItHadNotStopped) {

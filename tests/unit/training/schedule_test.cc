@@ -30,9 +30,12 @@ TEST(Schedule, FollowsTheTrainingCodeOfRwkvAndGoldFinch) {
   const nlohmann::json golden = ReadGolden("schedules.json");
   ASSERT_EQ(golden["runs"].size(), 17u);
   const std::map<std::pair<std::string, std::string>, Decay> decays = {
-      {{"RWKV-LM", "constant"}, Decay::kConstant},      {{"RWKV-LM", "cosine"}, Decay::kCosine},
-      {{"GoldFinch-paper", "linear"}, Decay::kLinear},  {{"GoldFinch-paper", "exp"}, Decay::kExponential},
-      {{"GoldFinch-paper", "cos"}, Decay::kQuarterCosine}, {{"GoldFinch-paper", "oneminussqrt"}, Decay::kOneMinusSqrt}};
+      {{"RWKV-LM", "constant"}, Decay::kConstant},
+      {{"RWKV-LM", "cosine"}, Decay::kCosine},
+      {{"GoldFinch-paper", "linear"}, Decay::kLinear},
+      {{"GoldFinch-paper", "exp"}, Decay::kExponential},
+      {{"GoldFinch-paper", "cos"}, Decay::kQuarterCosine},
+      {{"GoldFinch-paper", "oneminussqrt"}, Decay::kOneMinusSqrt}};
   for (const auto& run : golden["runs"]) {
     const std::string code = run["code"], kind = run["schedule"];
     const double wait = run["wait"], rate = run["rate"], final = run["final"];
@@ -44,8 +47,10 @@ TEST(Schedule, FollowsTheTrainingCodeOfRwkvAndGoldFinch) {
     ASSERT_TRUE(CheckSchedule(schedule).ok());
     for (size_t step = 0; step < run["lr"].size(); ++step) {
       const auto at = static_cast<int64_t>(step);
-      EXPECT_NEAR(LearningRate(schedule, at), run["lr"][step].get<double>(), 1e-15) << code << " " << kind << " " << step;
-      EXPECT_NEAR(WeightDecay(schedule, run["decay"], at), run["weight_decay"][step].get<double>(), 1e-15) << code << " " << kind << " " << step;
+      EXPECT_NEAR(LearningRate(schedule, at), run["lr"][step].get<double>(), 1e-15)
+          << code << " " << kind << " " << step;
+      EXPECT_NEAR(WeightDecay(schedule, run["decay"], at), run["weight_decay"][step].get<double>(), 1e-15)
+          << code << " " << kind << " " << step;
     }
   }
 }
