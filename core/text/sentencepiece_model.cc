@@ -167,6 +167,9 @@ class ModelReader {
       return InvalidError("piece ", id, " has the score ", piece.score);
     if (!seen_.insert(piece.text).second) return InvalidError("piece ", id, " again: '", piece.text, "'");
     unknown_ += piece.kind == PieceKind::kUnknown;
+    // Merging begins with characters, and the library gives one that is a control piece that piece's id.
+    const bool one_character = CodePointAt(piece.text, 0).length == piece.text.size();
+    if (piece.kind == PieceKind::kControl && one_character) control_character_ = piece.text;
     if (piece.kind == PieceKind::kByte) {
       ++bytes_;
       if (!PieceByte(piece.text)) return InvalidError("piece ", id, ", '", piece.text, "', names no byte");
@@ -208,6 +211,10 @@ class ModelReader {
       return InvalidError("is of model type ", type_, "; unigram (1) and BPE (2) are supported");
     }
     model_.bpe = type_ == 2;
+    if (model_.bpe && !control_character_.empty()) {
+      return InvalidError("the single character '", control_character_,
+                          "' is a control piece, which the library can't tell from text");
+    }
     if (suffix_) return InvalidError("writes white space behind words, which is not supported");
     if (unknown_ != 1) return InvalidError("has ", unknown_, " unknown pieces instead of one");
     if (byte_fallback_ && bytes_ != 256)
@@ -223,6 +230,7 @@ class ModelReader {
   uint64_t type_ = 1;
   bool suffix_ = false, byte_fallback_ = false;
   int unknown_ = 0, bytes_ = 0;
+  std::string control_character_;
 };
 
 }  // namespace

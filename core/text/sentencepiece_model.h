@@ -29,9 +29,9 @@ struct SentencePieceModel {
 };
 
 // InvalidArgument names `where` and what is wrong: no protocol buffer, pieces that are empty, repeated or no
-// UTF-8, none or several for the unknown, scores that are no numbers, a byte piece that names no byte, a
-// normaliser's table whose offsets leave it; and what isn't supported: models of words or characters,
-// denormalisers, white space as a suffix.
+// UTF-8, none or several for the unknown, a control piece that is one character of a BPE model, scores that
+// are no numbers, a byte piece that names no byte, a normaliser's table whose offsets leave it; and what
+// isn't supported: models of words or characters, denormalisers, white space as a suffix.
 StatusOr<SentencePieceModel> ReadSentencePieceModel(std::string_view bytes, const std::string& where);
 
 // The byte that a piece "<0xHH>" stands for; nothing for other pieces.

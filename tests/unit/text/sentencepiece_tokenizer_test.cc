@@ -157,6 +157,7 @@ TEST(SentencePieceTokenizer, RefusesWhatTheLibraryWouldTrust) {
   expect(kUnk + Bytes(2, Varint(35, 1)), "has 0 of the 256 byte pieces");
   expect(kUnk + Bytes(2, Varint(3, 3)), "model type 3");
   expect(kUnk + Bytes(2, Varint(24, 1)), "white space behind words");
+  expect(kUnk + Piece("x", 3) + Bytes(2, Varint(3, 2)), "the single character 'x' is a control piece");
   expect(kUnk + Bytes(5, Bytes(2, "x")), "denormalizer_spec");
   // A table of 256 units whose root points 256 further; then one whose leaf points behind the texts.
   const auto table = [](uint32_t root, uint32_t leaf, const std::string& texts) {
