@@ -44,7 +44,7 @@ StatusOr<c10::Device> ParseDevice(const std::string& word) {
 int SamplerThreads(const config::Recipe& recipe) { return CoresOr(recipe.threads.sampler); }
 int TrainerThreads(const config::Recipe& recipe) { return CoresOr(recipe.threads.trainer); }
 
-data::SamplingParams TrainingSampling(const config::Recipe& recipe, const std::vector<int32_t>& stop_ids) {
+data::SamplingParams TrainingSampling(const config::Recipe& recipe, const Stops& stops) {
   const config::RolloutRecipe& r = recipe.rollout;
   data::SamplingParams params;
   params.temperature = static_cast<float>(r.temperature);
@@ -52,7 +52,8 @@ data::SamplingParams TrainingSampling(const config::Recipe& recipe, const std::v
   params.min_p = static_cast<float>(r.min_p);
   params.top_k = static_cast<int32_t>(r.top_k);
   params.max_new_tokens = static_cast<int32_t>(r.max_new_tokens);
-  params.stop_ids = stop_ids;
+  params.stop_ids = stops.ids;
+  params.stop_rules = stops.rules;
   params.seed = static_cast<uint64_t>(recipe.seed);
   return params;
 }
@@ -125,7 +126,7 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   return options;
 }
 
-orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const std::vector<int32_t>& stop_ids) {
+orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const Stops& stops) {
   orchestration::LoopOptions options;
   options.steps = recipe.steps;
   options.seed = static_cast<uint64_t>(recipe.seed);
@@ -133,7 +134,7 @@ orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const s
   options.rollout.group_size = static_cast<int32_t>(recipe.rollout.group_size);
   options.rollout.max_refill = static_cast<int>(recipe.algorithm.max_refill);
   options.rollout.max_staleness = recipe.max_staleness;
-  options.rollout.sampling = TrainingSampling(recipe, stop_ids);
+  options.rollout.sampling = TrainingSampling(recipe, stops);
   options.max_skipped = recipe.trainer.max_skipped;
   options.reward_threads = recipe.threads.rewards > 0 ? static_cast<int>(recipe.threads.rewards) : 2;
   options.checkpoint_every = recipe.checkpoint.every;

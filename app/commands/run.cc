@@ -49,7 +49,8 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   VOLERY_ASSIGN_OR_RETURN(data::TaskSplit tasks, MakeTasks(recipe, source));
   if (recipe.warmup.present) VOLERY_RETURN_IF_ERROR(CheckAnswers(source, *tasks.train));
   VOLERY_ASSIGN_OR_RETURN(auto rewards, LoadRewards(recipe, *checked.host));
-  orchestration::LoopOptions loop = MakeLoopOptions(recipe, source.stop_ids);
+  VOLERY_ASSIGN_OR_RETURN(auto stop_rules, source.Stops());
+  orchestration::LoopOptions loop = MakeLoopOptions(recipe, {source.stop_ids, std::move(stop_rules)});
   return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tasks), std::move(rewards), std::move(loop)};
 }
 
@@ -57,8 +58,10 @@ orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64
   const config::Recipe& recipe = prepared.checked.recipe();
   orchestration::EngineSourceOptions options;
   options.on_update = recipe.rollout.on_update == "reread" ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
-  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
-    return tokenizer->Decode(tokens, false);
+  const data::SamplingParams& sampling = prepared.loop.rollout.sampling;
+  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer, ids = sampling.stop_ids, rules = sampling.stop_rules](
+                       const std::vector<int32_t>& tokens, data::StopReason stop) -> StatusOr<std::string> {
+    return text::CompletionText(*tokenizer, tokens, stop == data::StopReason::kStop, ids, rules.get());
   };
   options.on_thread_start = [threads = SamplerThreads(recipe)] { tensor::SetComputeThreads(threads); };
   options.watchdog = watchdog;

@@ -44,10 +44,6 @@ Status Describe(const FamilyFinder& families, const std::string& where, ModelSou
   return OkStatus();
 }
 
-std::string EndOfTurn(text::ChatTemplate chat) {
-  return chat == text::ChatTemplate::kLlama3 ? "<|eot_id|>" : "<|im_end|>";
-}
-
 Status ChooseTemplate(const OpenOptions& options, ModelSource& source) {
   if (!options.chat_template.empty()) {
     VOLERY_ASSIGN_OR_RETURN(source.chat, text::ChatTemplateFromName(options.chat_template));
@@ -98,8 +94,12 @@ Status ReadGenerationConfig(const std::string& folder, std::set<int64_t>& stops,
 Status FinishStops(std::set<int64_t> stops, ModelSource& source) {
   stops.insert(source.info.stop_ids.begin(), source.info.stop_ids.end());
   const text::Tokenizer& tokenizer = *source.tokenizer.tokenizer;
-  if (source.chat) {
-    const std::string end = EndOfTurn(*source.chat);
+  const std::string end = source.chat ? text::EndOfTurn(*source.chat) : "";
+  if (source.chat) source.stop_texts = text::StopTexts(*source.chat);
+  if (source.chat && end.empty()) {
+    source.answer_end = source.tokenizer.eos;
+    if (source.answer_end) stops.insert(*source.answer_end);
+  } else if (source.chat) {
     const std::optional<int32_t> id = tokenizer.IdOf(end);
     if (!id) {
       return InvalidError(source.where, ": the chat template ", text::ChatTemplateName(*source.chat),
@@ -134,6 +134,17 @@ Status Finish(const OpenOptions& options, std::set<int64_t> stops, ModelSource& 
   return FinishStops(std::move(stops), source);
 }
 
+// What the configuration leaves to the tensors' shapes.
+Status CompleteConfig(const FamilyFinder& families, const std::string& folder, ModelSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(const std::string name, FamilyOf(source.config_json, folder + "/config.json"));
+  VOLERY_ASSIGN_OR_RETURN(const native::ModelFamily* family, families(name));
+  VOLERY_ASSIGN_OR_RETURN(const std::vector<native::FileTensor> shapes, FolderShapes(folder));
+  VOLERY_ASSIGN_OR_RETURN(source.config_json, tensor::Guard(folder, [&] {
+                            return family->CompleteConfig(source.config_json, shapes);
+                          }));
+  return OkStatus();
+}
+
 StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& families,
                                  const OpenOptions& options) {
   ModelSource source;
@@ -142,11 +153,12 @@ StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& 
   if (!base::Exists(config_path))
     return NotFoundError(folder, ": holds no config.json, so it is no model folder");
   VOLERY_ASSIGN_OR_RETURN(source.config_json, base::ReadFile(config_path));
+  VOLERY_RETURN_IF_ERROR(CompleteConfig(families, folder, source));
   VOLERY_RETURN_IF_ERROR(Describe(families, config_path, source));
   const bool own_tokenizer = options.tokenizer.empty();
-  if (options.needs_tokenizer || !own_tokenizer || base::Exists(folder + "/tokenizer.json")) {
-    VOLERY_ASSIGN_OR_RETURN(
-        source.tokenizer, OpenTokenizerSource(own_tokenizer ? folder : options.tokenizer, options.characters));
+  if (options.needs_tokenizer || !own_tokenizer || HoldsTokenizer(folder)) {
+    VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(own_tokenizer ? folder : options.tokenizer,
+                                                                  options.characters));
     std::set<int64_t> stops;
     VOLERY_RETURN_IF_ERROR(ReadGenerationConfig(folder, stops, source));
     VOLERY_RETURN_IF_ERROR(Finish(options, std::move(stops), source));
@@ -190,16 +202,66 @@ StatusOr<ModelSource> OpenGguf(const std::string& path, const FamilyFinder& fami
   return source;
 }
 
+// The family whose training code wrote a file with these tensors, and where they go.
+StatusOr<native::ImportPlan> PlanCheckpoint(const StoredFile& file, const FamilyFinder& families,
+                                            ModelSource& source) {
+  const std::vector<native::FileTensor> shapes = ShapesOf(file);
+  for (const native::ModelFamily* family : families.All()) {
+    VOLERY_ASSIGN_OR_RETURN(std::optional<native::ImportPlan> plan,
+                            tensor::Guard(file.path, [&] { return family->ImportPth(shapes); }));
+    if (!plan) continue;
+    source.family = family;
+    return *std::move(plan);
+  }
+  return InvalidError(file.path, ": no model plugin knows a checkpoint with these tensors (",
+                      shapes.empty() ? "it holds none" : Cat("the first is ", shapes[0].name),
+                      "); give a Hugging Face folder instead");
+}
+
+constexpr int64_t kWorldRows = 65536;  // of embeddings in models with the RWKV World vocabulary
+
+// A .pth or .safetensors file of a family's own training code.
+StatusOr<ModelSource> OpenCheckpoint(const std::string& path, const FamilyFinder& families,
+                                     const OpenOptions& options) {
+  VOLERY_ASSIGN_OR_RETURN(const StoredFile file, OpenStoredFile(path));
+  ModelSource source;
+  source.where = path;
+  VOLERY_ASSIGN_OR_RETURN(const native::ImportPlan plan, PlanCheckpoint(file, families, source));
+  source.config_json = plan.config_json;
+  VOLERY_RETURN_IF_ERROR(Describe(families, path, source));
+  const bool world = options.tokenizer.empty() && source.info.vocabulary == kWorldRows;
+  if (options.tokenizer.empty() && !world && options.needs_tokenizer)
+    return InvalidError(path, ": has ", source.info.vocabulary,
+                        " rows of embeddings and brings no tokenizer; name one (model.tokenizer, or --tokenizer)");
+  if (world || !options.tokenizer.empty()) {
+    VOLERY_ASSIGN_OR_RETURN(source.tokenizer,
+                            OpenTokenizerSource(world ? "world" : options.tokenizer, options.characters));
+    if (world && source.tokenizer.chat_jinja.empty())
+      source.tokenizer.chat_jinja = text::ChatTemplateJinja(text::ChatTemplate::kRwkvWorld);
+    VOLERY_RETURN_IF_ERROR(Finish(options, {}, source));
+  }
+  if (options.weights) {
+    VOLERY_ASSIGN_OR_RETURN(source.weights,
+                            ReadImported(file, plan, {source.specs, source.info.tied, options.dtype}));
+  }
+  return source;
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<native::Model>> ModelSource::Build(c10::ScalarType dtype, c10::Device device) const {
   return BuildModel(*family, config_json, dtype, device, where);
 }
 
+StatusOr<std::shared_ptr<const text::StopRules>> ModelSource::Stops() const {
+  if (stop_texts.empty()) return std::shared_ptr<const text::StopRules>();
+  return text::StopRules::Make(tokenizer.tokenizer, stop_ids, stop_texts);
+}
+
 StatusOr<text::ChatTemplate> ModelSource::RequireChat() const {
   if (chat) return *chat;
   const std::string choices =
-      "name one: chatml, smollm2, qwen2.5, qwen3 or llama3 (model.chat_template, or --chat-template)";
+      Cat("there are ", text::ChatTemplateNames(), "; name one (model.chat_template, or --chat-template)");
   if (tokenizer.chat_jinja.empty()) return InvalidError(where, ": has no chat template; ", choices);
   return InvalidError(where, ": its chat template is not one that volery renders; ", choices,
                       ". It begins: ", tokenizer.chat_jinja.substr(0, 120));
@@ -209,18 +271,20 @@ StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& fam
                                 const OpenOptions& options) {
   if (!base::Exists(path))
     return NotFoundError(path,
-                         ": there is no such file or folder; give a Hugging Face folder or a .gguf file");
+                         ": there is no such file or folder; give a Hugging Face folder, a .gguf or a .pth file");
   if (base::IsFolder(path)) return OpenFolder(path, families, options);
   if (IsGguf(path)) return OpenGguf(path, families, options);
+  if (path.ends_with(".pth") || path.ends_with(".safetensors")) return OpenCheckpoint(path, families, options);
   return InvalidError(
       path,
-      ": neither a folder nor a .gguf file; for safetensors give the folder that also holds config.json");
+      ": neither a folder nor a .gguf, .pth or .safetensors file");
 }
 
 StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed,
                                        const FamilyFinder& families, const OpenOptions& options) {
   if (options.tokenizer.empty())
-    return InvalidError("a model from scratch needs a tokenizer: \"bytes\", \"characters\" or a path");
+    return InvalidError(
+        "a model from scratch needs a tokenizer: \"bytes\", \"characters\", \"world\" or a path");
   ModelSource source;
   source.where = "model from scratch";
   VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(options.tokenizer, options.characters));

@@ -1,4 +1,4 @@
-// Tiny models of each family against what transformers computed (tests/golden/models/record.py).
+// Tiny models of each family against what their references computed (tests/golden/models).
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -58,14 +58,17 @@ TEST_P(GoldenModel, Gradients) {
   }
 }
 
+std::string CaseName(const ::testing::TestParamInfo<const char*>& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Transformers, GoldenModel,
                          ::testing::Values("qwen2-tied", "qwen2-untied", "qwen2-yarn", "qwen3", "qwen3-tied",
                                            "llama-tied", "llama-scaled", "llama-bias", "qwen2-yarn-top"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         CaseName);
+INSTANTIATE_TEST_SUITE_P(Rwkv, GoldenModel, ::testing::Values("rwkv5-d64", "rwkv6-d64", "rwkv6-d128"), CaseName);
 
 }  // namespace
 }  // namespace volery::testing

@@ -61,13 +61,14 @@ TEST_P(ModelContract, DescribesItsParameters) {
     int64_t count = 0;
     for (const native::TensorSpec& spec : tiny->model->parameters()) {
       EXPECT_EQ(tiny->parameters.at(spec.name).sizes(), at::IntArrayRef(spec.shape)) << spec.name;
-      EXPECT_EQ(spec.weight_decay, spec.shape.size() > 1) << spec.name;
+      EXPECT_LE(spec.weight_decay, spec.shape.size() > 1) << spec.name;
       count += tiny->parameters.at(spec.name).numel();
     }
     EXPECT_EQ(tiny->model->info().parameters, count);
     EXPECT_EQ(tiny->model->parameters().size(), tiny->parameters.size());
   }
-  EXPECT_EQ(untied.parameters.size(), tied.parameters.size() + 1);
+  EXPECT_FALSE(untied.model->info().tied);
+  EXPECT_EQ(untied.parameters.size(), tied.parameters.size() + (tied.model->info().tied ? 1 : 0));
 }
 
 TEST_P(ModelContract, InitialisesAsAPureFunctionOfTheSeed) {
@@ -79,10 +80,14 @@ TEST_P(ModelContract, InitialisesAsAPureFunctionOfTheSeed) {
     return out;
   };
   const native::NamedTensors a = make(1), b = make(1), c = make(2);
+  int64_t drawn = 0;
   for (const auto& [name, tensor] : a) {
     EXPECT_TRUE(at::equal(tensor, b.at(name))) << name;
-    EXPECT_EQ(MaxDifference(tensor, c.at(name)) > 0, tensor.dim() > 1) << name;
+    const bool differs = MaxDifference(tensor, c.at(name)) > 0;
+    EXPECT_LE(differs, tensor.dim() > 1) << name;
+    drawn += differs ? tensor.numel() : 0;
   }
+  EXPECT_GT(drawn, tiny.model->info().parameters / 2);
 }
 
 TEST_P(ModelContract, SamplingEqualsTraining) {
@@ -265,8 +270,7 @@ TEST_P(ModelContract, SaveLoadSaveIsByteIdentical) {
   scratch.family = GetParam().family;
   scratch.layers = 2;
   scratch.width = 32;
-  scratch.heads = 4;
-  scratch.kv_heads = 2;
+  scratch.heads = 2;
   policy::OpenOptions options;
   options.tokenizer = "bytes";
   const auto made = policy::ModelFromScratch(scratch, 11, policy::FamiliesOf(host), options);
@@ -350,9 +354,11 @@ TEST_P(ModelContract, WrongPathsExceedTheBounds) {
   };
   native::Batch right = MakeBatch({prompt, answer}, {-1, 0});
   EXPECT_LE(mismatch(right), kPaths32);
-  native::Batch shifted = right;
-  shifted.positions = at::cat({right.positions.narrow(0, 0, 20), right.positions.narrow(0, 20, 12) + 1});
-  EXPECT_GT(mismatch(shifted), 10 * kPaths32);
+  if (!tiny.model->info().recurrent) {  // where positions mean something
+    native::Batch shifted = right;
+    shifted.positions = at::cat({right.positions.narrow(0, 0, 20), right.positions.narrow(0, 20, 12) + 1});
+    EXPECT_GT(mismatch(shifted), 10 * kPaths32);
+  }
   native::Batch cut = right;  // the answer doesn't see its prompt
   cut.segments[1].parent = -1;
   EXPECT_GT(mismatch(cut), 10 * kPaths32);
@@ -364,7 +370,7 @@ TEST_P(ModelContract, WrongPathsExceedTheBounds) {
 
 // The suite above runs over what is installed; these must be.
 TEST(ModelPlugins, AreInstalled) {
-  for (const char* family : {"qwen2", "qwen3", "llama"}) EXPECT_NO_THROW(FindFamily(family)) << family;
+  for (const char* family : {"qwen2", "qwen3", "llama", "rwkv5", "rwkv6"}) EXPECT_NO_THROW(FindFamily(family)) << family;
 }
 
 INSTANTIATE_TEST_SUITE_P(Plugins, ModelContract, ::testing::ValuesIn(InstalledFamilies()),
