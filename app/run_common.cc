@@ -54,7 +54,7 @@ int Finished(const Status& status, const orchestration::RunFolder& folder, bool 
   return Report(Annotate(status, "run failed"), started);
 }
 
-void AskToFinish(const Stops& stops, bool quiet) {
+void AskToFinish(const StopRequests& stops, bool quiet) {
   if (!quiet)
     std::cerr << (*stops.under_way ? "\nstopping after this step, with a checkpoint" : "\nstopping before the run starts") << "; Ctrl-C again stops at once\n";
   stops.finish.RequestStop(CancelledError("stopped by Ctrl-C"));

@@ -15,7 +15,7 @@
 namespace volery::app {
 
 // `stop` ends the run at once; `finish` lets the step in progress end.
-struct Stops {
+struct StopRequests {
   base::StopToken stop, finish;
   std::shared_ptr<std::atomic<bool>> under_way = std::make_shared<std::atomic<bool>>(false);  // there is a run folder
 };
@@ -33,6 +33,6 @@ StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe&
 int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted, bool started);
 
 // What the first Ctrl-C prints, and the request to finish.
-void AskToFinish(const Stops& stops, bool quiet);
+void AskToFinish(const StopRequests& stops, bool quiet);
 
 }  // namespace volery::app

@@ -43,7 +43,7 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
 
 class PretrainRun {
  public:
-  PretrainRun(Prepared prepared, const Options& options, Stops stops, distributed::Comm& comm)
+  PretrainRun(Prepared prepared, const Options& options, StopRequests stops, distributed::Comm& comm)
       : prepared_(std::move(prepared)), options_(options), stops_(std::move(stops)), comm_(comm), printer_(recipe().steps) {}
 
   int Run() {
@@ -127,14 +127,14 @@ class PretrainRun {
 
   Prepared prepared_;
   const Options& options_;
-  Stops stops_;
+  StopRequests stops_;
   distributed::Comm& comm_;
   PretrainPrinter printer_;
   bool started_ = false;  // the run's state is made or restored; what fails from here on is no wrong input
 };
 
 int Run(const Options& options) {
-  Stops stops;
+  StopRequests stops;
   StatusOr<distributed::RankSettings> ranks = distributed::RanksFromEnvironment();
   if (!ranks.ok()) return Report(ranks.status());
   base::SignalWatcher signals([&stops, follower = ranks->rank > 0](int) { AskToFinish(stops, follower); });

@@ -97,7 +97,7 @@ void PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, 
 
 class Rank0Run {
  public:
-  Rank0Run(Prepared prepared, const Options& options, Stops stops, distributed::Comm& comm)
+  Rank0Run(Prepared prepared, const Options& options, StopRequests stops, distributed::Comm& comm)
       : prepared_(std::move(prepared)), options_(options), stops_(std::move(stops)), comm_(comm), printer_(prepared_.loop.steps) {}
 
   int Run() {
@@ -174,14 +174,14 @@ class Rank0Run {
 
   Prepared prepared_;
   const Options& options_;
-  Stops stops_;
+  StopRequests stops_;
   distributed::Comm& comm_;
   RunPrinter printer_;
   bool started_ = false;  // the run's state is made or restored; what fails from here on is no wrong input
 };
 
 // Ranks above 0 compute their share of every batch; they write nothing.
-int RunFollower(Prepared prepared, const Stops& stops, distributed::Comm& comm) {
+int RunFollower(Prepared prepared, const StopRequests& stops, distributed::Comm& comm) {
   const config::Recipe& recipe = prepared.checked.recipe();
   tensor::SetComputeThreads(TrainerThreads(recipe));
   StatusOr<std::unique_ptr<training::LocalTrainer>> trainer = MakeTrainer(recipe, prepared.source, std::move(prepared.weights), comm);
@@ -190,7 +190,7 @@ int RunFollower(Prepared prepared, const Stops& stops, distributed::Comm& comm) 
 }
 
 int Run(const Options& options) {
-  Stops stops;
+  StopRequests stops;
   StatusOr<distributed::RankSettings> ranks = distributed::RanksFromEnvironment();
   if (!ranks.ok()) return Report(ranks.status());
   base::SignalWatcher signals([&stops, follower = ranks->rank > 0](int) { AskToFinish(stops, follower); });

@@ -4,6 +4,7 @@ import json
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -123,6 +124,21 @@ with tempfile.TemporaryDirectory() as temporary:
                      "trainer.dtype=bfloat16", "pretrain.l2wrap=1e-4", "pretrain.documents=apart", "trainer.tokens_per_microbatch=100"))
     for order in ("sequential", "magic_prime"):
         expect_ok(pretrain(order, "steps=2", f"pretrain.order={order}"))
+
+    # Two ranks come to the weights of one.
+    exact = ["trainer.dtype=float64", "steps=8", "pretrain.documents=apart"]
+    expect_ok(pretrain("one", *exact))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = [subprocess.Popen([VOLERY, "pretrain", str(recipe), f"runs={runs}", "name=two", *exact], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env=environment(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))) for rank in (0, 1)]
+    output = [rank.communicate(timeout=300)[0] for rank in ranks]
+    expect(all(rank.returncode == 0 for rank in ranks), [rank.returncode for rank in ranks], *output)
+    one, two = weights(checkpoint(runs / "one")), weights(checkpoint(runs / "two"))
+    worst = max(float(np.abs(one[k] - two[k]).max()) for k in one)
+    print("two ranks: largest difference of a weight:", worst)
+    expect(worst <= 1e-6, worst)
 
     # The papers' shapes, two steps each with tiny overrides (where the family's plugin is built).
     families = expect_ok(volery("plugins", "list")).stdout
