@@ -160,7 +160,7 @@ with tempfile.TemporaryDirectory() as temporary:
         expect(long[-1]["validation/loss"] < long[0]["validation/loss"] and "validation/loss_at/64" in long[0], long)
         base = folder / "tune.toml"
         base.write_text(RECIPE.replace('family = "llama"\nlayers = 2\nwidth = 64\nheads = 2\n', f'path = "{checkpoint(runs / "rwkv")}"\n').replace('tokenizer = "bytes"\n', ""))
-        expect_ok(volery("pretrain", base, f"runs={runs}", "name=tuned", "steps=6", "model.config.time_state=true", 'pretrain.trainable=["*.time_state"]', "trainer.optim.learning_rate=0.3"))
+        expect_ok(volery("pretrain", base, f"runs={runs}", "name=tuned", "steps=20", "pretrain.documents=apart", "model.config.time_state=true", 'pretrain.trainable=["*.time_state"]', "trainer.optim.learning_rate=0.05"))
         before, after = weights(checkpoint(runs / "rwkv")), weights(checkpoint(runs / "tuned"))
         new = set(after) - set(before)
         expect(len(new) == 2 and all("time_state" in name and float(np.abs(after[name]).max()) > 0 for name in new), new)
