@@ -178,6 +178,19 @@ TEST(TextBatch, DocumentsApartStartAfresh) {
   }
 }
 
+TEST(TextBatch, ADocumentThatBeginsWithAContextCarriesNothingIntoIt) {
+  const auto tokens = Counting({4, 20});
+  const TextWindow lane{tokens.get(), 0};
+  const TextBatch batch = MakeTextBatch(std::span(&lane, 1), {4, 2, true});
+  ASSERT_EQ(batch.chunks[0].sequences.size(), 1u);
+  EXPECT_EQ(batch.chunks[0].sequences[0].tokens, (std::vector<int32_t>{0, 1, 2, 3}));
+  EXPECT_FALSE(batch.chunks[0].pieces[0].carries);
+  ASSERT_EQ(batch.chunks[1].sequences.size(), 1u);
+  EXPECT_EQ(batch.chunks[1].sequences[0].tokens, (std::vector<int32_t>{4, 5, 6, 7, 8}));
+  EXPECT_FALSE(batch.chunks[1].pieces[0].continues);
+  EXPECT_EQ(batch.chunks[1].pieces[0].position, 0);
+}
+
 TEST(Mixture, SharesAreTheWeights) {
   const double weights[] = {7, 2, 1};
   const Mixture mixture(weights);
