@@ -28,8 +28,12 @@ at::Tensor Find(const NamedTensors& tensors, const std::string& name, at::IntArr
   return found->second;
 }
 
+// Of `out` elements, whatever its shape.
 at::Tensor FindBias(const LinearSpec& spec, const NamedTensors& tensors) {
-  return spec.bias.empty() ? at::Tensor() : Find(tensors, spec.bias, {spec.out});
+  if (spec.bias.empty()) return {};
+  const auto found = tensors.find(spec.bias);
+  if (found != tensors.end() && found->second.numel() == spec.out) return found->second;
+  return Find(tensors, spec.bias, {spec.out});  // says what is wrong
 }
 
 // The part of a file's tensor that a spec names, as the file has it.
@@ -56,6 +60,7 @@ Fused Collect(const std::vector<LinearSpec>& specs, const NamedTensors& tensors)
     fused.weights.push_back(Matrix(Find(tensors, spec.weight, spec.shape()).detach(), spec).contiguous());
     fused.out += spec.out;
     biases.push_back(FindBias(spec, tensors));
+    if (biases.back().defined()) biases.back() = biases.back().reshape({-1});
     any_bias |= biases.back().defined();
   }
   if (!any_bias) return fused;
@@ -71,7 +76,7 @@ class AtenLinear final : public Linear {
   AtenLinear(at::Tensor weight, at::Tensor bias, LinearSpec spec)
       : weight_(std::move(weight)), bias_(std::move(bias)), spec_(std::move(spec)) {}
   at::Tensor Forward(const at::Tensor& x) const override {
-    return at::linear(x, Matrix(weight_, spec_), AsOptional(bias_));
+    return at::linear(x, Matrix(weight_, spec_), AsOptional(bias_.defined() ? bias_.reshape({-1}) : bias_));
   }
 
  private:
@@ -113,7 +118,7 @@ struct KernelProducts {
                             const at::Tensor& bias) {
     at::Tensor y = at::empty({x.size(0), weight.size(transposed ? 1 : 0)}, x.options().dtype(at::kFloat));
     (transposed ? Multiply : MultiplyTransposed)(x.to(at::kFloat), weight, y);
-    if (bias.defined()) y.add_(bias);
+    if (bias.defined()) y.add_(bias.view({-1}));
     return y.to(x.scalar_type());
   }
   static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight, bool transposed) {
@@ -129,14 +134,14 @@ struct KernelProducts {
       AccumulateOuter(dy, wide, sum);
   }
   static void AddBias(const at::Tensor& dy, const at::Tensor& sum) {
-    AccumulateOuter(at::ones({dy.size(0), 1}, dy.options()), dy, sum.unsqueeze(0));
+    AccumulateOuter(at::ones({dy.size(0), 1}, dy.options()), dy, sum.view({1, -1}));
   }
 };
 struct AtenProducts {
   static constexpr at::ScalarType kGradient = at::kBFloat16;
   static at::Tensor Forward(const at::Tensor& x, const at::Tensor& weight, bool transposed,
                             const at::Tensor& bias) {
-    return at::linear(x, transposed ? weight.t() : weight, AsOptional(bias));
+    return at::linear(x, transposed ? weight.t() : weight, AsOptional(bias.defined() ? bias.view({-1}) : bias));
   }
   static at::Tensor Input(const at::Tensor& dy, const at::Tensor& weight, bool transposed) {
     return at::mm(dy, transposed ? weight.t() : weight);
@@ -144,7 +149,7 @@ struct AtenProducts {
   static void AddWeight(const at::Tensor& dy, const at::Tensor& x, bool transposed, const at::Tensor& sum) {
     sum.add_(transposed ? at::mm(x.t(), dy) : at::mm(dy.t(), x));
   }
-  static void AddBias(const at::Tensor& dy, at::Tensor& sum) { sum.add_(dy.sum(0, false, at::kFloat)); }
+  static void AddBias(const at::Tensor& dy, const at::Tensor& sum) { sum.view({-1}).add_(dy.sum(0, false, at::kFloat)); }
 };
 
 template <class Products>

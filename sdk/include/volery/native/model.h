@@ -51,11 +51,10 @@ struct ModelInfo {
   bool recurrent = false;       // training can go on from a state: Batch::initial, TrainContext::FinalState
 };
 
-// A tensor of a foreign file (GGUF, .pth): where it goes and how its elements must be permuted.
+// A tensor of a foreign file (GGUF, .pth): where it goes and how its rows must be permuted.
 struct ImportedTensor {
   std::string source, target;
   int64_t unpermute_heads = 0;  // > 0: rows were interleaved for pairwise rotary with this many heads; undo
-  bool swap_last = false;       // the last two dimensions are swapped
 };
 struct FileTensor {
   std::string name;
@@ -178,6 +177,10 @@ class ModelFamily {
   // `config_json`: the text of config.json; keys it can't honour are refused by name.
   virtual std::unique_ptr<Model> Build(const std::string& config_json, const BuildOptions& options) const = 0;
   virtual std::string ScratchConfigJson(const ScratchConfig& config) const = 0;
+  // `config_json` with what it leaves to the shapes of the folder's tensors. Throws where they contradict it.
+  virtual std::string CompleteConfig(const std::string& config_json, const std::vector<FileTensor>& /*tensors*/) const {
+    return config_json;
+  }
   // `metadata`: GGUF keys; for each float32 tensor of one dimension outside the blocks (a name that doesn't begin with
   // "blk."), also "tensor/<name>" with its values as std::vector<double>. `tensors`: names in the file.
   virtual ImportPlan ImportGguf(const std::map<std::string, MetaValue>& metadata, const std::vector<std::string>& tensors) const = 0;

@@ -19,7 +19,7 @@ using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct VOLERY_NN_EXPORT LinearSpec {
   std::string weight;  // name of W, [out, in]
-  std::string bias;    // name of b, [out]; empty: none
+  std::string bias;    // name of b, `out` elements; empty: none
   int64_t in = 0, out = 0;
   bool transposed = false;  // the file holds W^T, [in, out] (RWKV's low-rank matrices)
   // Above 0: the file holds this many matrices in one tensor, [parts, ...], and W is number `part` of them.

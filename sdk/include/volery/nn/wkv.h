@@ -25,8 +25,8 @@ constexpr int64_t kMaxWkvHeadSize = 128;
 
 struct WkvInputs {
   at::Tensor r, k, v;      // [T, heads * N] of one dtype; N a multiple of 16, at most kMaxWkvHeadSize
-  at::Tensor decay;        // before the two exponentials: [T, heads * N] float32 (float64 for float64 input), or
-                           // heads * N elements for all tokens (RWKV-5), of any floating dtype
+  at::Tensor decay;        // before the two exponentials: [T, heads * N], or heads * N elements for all tokens
+                           // (RWKV-5); of any floating dtype, widened exactly
   at::Tensor u;            // heads * N elements, of any floating dtype; undefined: no bonus
   bool scale_key = false;  // k (1 - w) in place of k (Finch-C2)
 };
