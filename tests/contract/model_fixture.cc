@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -21,10 +22,11 @@ T Value(StatusOr<T> result) {
   return std::move(result).value();
 }
 
-TinyModel Build(native::ModelFamily& family, const std::string& config, at::ScalarType dtype) {
+TinyModel Build(native::ModelFamily& family, const std::string& config, at::ScalarType dtype,
+                const std::map<std::string, std::string>& options = {}) {
   TinyModel out;
   out.linears = nn::MakeLinearFactory();
-  out.model = family.Build(config, {.dtype = dtype, .linears = out.linears.get()});
+  out.model = family.Build(config, {.dtype = dtype, .linears = out.linears.get(), .options = options});
   return out;
 }
 
@@ -33,7 +35,41 @@ void Bind(TinyModel& tiny) {
   tiny.model->Bind(tiny.parameters);
 }
 
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// As initialised, half of the tensors of the RWKV line are zero, and the paths behind them silent.
+void Randomise(const std::string& name, at::Tensor& tensor, at::Generator& generator) {
+  const at::Tensor normal = at::randn(tensor.sizes(), generator, tensor.options()),
+                   uniform = at::rand(tensor.sizes(), generator, tensor.options());
+  if (name.ends_with("_w1"))
+    tensor.copy_(normal * 0.8 / std::sqrt(static_cast<double>(tensor.size(0))));
+  else if (name.ends_with("_w2"))
+    tensor.copy_(normal * 0.1);
+  else if (Has(name, "time_maa"))
+    tensor.copy_(uniform * 0.96 + 0.02);
+  else if (Has(name, "time_decay"))
+    tensor.copy_(uniform * -5);
+  else if (tensor.dim() > 1)
+    tensor.copy_(normal / std::sqrt(static_cast<double>(tensor.size(1))));
+  else
+    tensor.copy_(normal * 0.2 + (name.ends_with(".weight") ? 1 : 0));
+}
+
 }  // namespace
+
+bool SharesKeyHeads(const std::string& family) {
+  return family == "qwen2" || family == "qwen3" || family == "llama";
+}
+bool ReadsPositions(const std::string& family) {
+  return SharesKeyHeads(family) || family == "gptalpha" || family == "goldfinch-llama";
+}
+// Finch-C2 keeps the bonus that its second value stands in for.
+bool IsUnused(const native::NamedTensors& parameters, const std::string& name) {
+  const size_t end = name.rfind("time_faaaa");
+  return end != std::string::npos && parameters.contains(name.substr(0, end) + "time_value2_w1");
+}
 
 std::vector<FamilyCase> InstalledFamilies() {
   static const std::vector<FamilyCase> all = [] {
@@ -83,9 +119,10 @@ TinyModel MakeTiny(const FamilyCase& family, at::ScalarType dtype, bool tied) {
   native::ScratchConfig scratch;
   scratch.family = family.family;
   scratch.layers = 2;
-  scratch.width = 48;
+  const bool grouped = SharesKeyHeads(family.family);
+  scratch.width = grouped ? 48 : 96;  // the recurrence takes heads of 16 and its multiples
   scratch.heads = 6;
-  scratch.kv_heads = 2;
+  scratch.kv_heads = grouped ? 2 : 0;
   scratch.ffn_width = 72;
   scratch.vocabulary = 61;
   scratch.context = 256;
@@ -96,7 +133,9 @@ TinyModel MakeTiny(const FamilyCase& family, at::ScalarType dtype, bool tied) {
   out.model->Initialise(out.parameters, 17);
   at::Generator generator = at::detail::createCPUGenerator(5);
   for (auto& [name, tensor] : out.parameters) {
-    if (tensor.dim() > 1)
+    if (!grouped)
+      Randomise(name, tensor, generator);
+    else if (tensor.dim() > 1)
       tensor.mul_(8);
     else
       tensor.add_(at::randn(tensor.sizes(), generator, at::dtype(dtype)), 0.2);
@@ -115,8 +154,9 @@ TinyModel LoadModelFolder(const std::string& folder, at::ScalarType dtype) {
   return out;
 }
 
-TinyModel Convert(const FamilyCase& family, const TinyModel& from, at::ScalarType dtype) {
-  TinyModel out = Build(*family.implementation, from.model->config_json(), dtype);
+TinyModel Convert(const FamilyCase& family, const TinyModel& from, at::ScalarType dtype,
+                  const std::map<std::string, std::string>& options) {
+  TinyModel out = Build(*family.implementation, from.model->config_json(), dtype, options);
   for (const auto& [name, tensor] : from.parameters) out.parameters[name] = tensor.detach().to(dtype).clone();
   Bind(out);
   return out;
@@ -157,14 +197,15 @@ at::Tensor Sampler::Read(int64_t slot, const at::Tensor& tokens, int64_t first) 
   return Read({{slot, tokens}}, first);
 }
 
-at::Tensor Sampler::Read(const std::vector<std::pair<int64_t, at::Tensor>>& chunks, int64_t first) {
+at::Tensor Sampler::Read(const std::vector<std::pair<int64_t, at::Tensor>>& chunks, int64_t first,
+                         int64_t prompt_remaining) {
   std::vector<std::vector<int32_t>> tokens;
   for (const auto& [slot, t] : chunks) {
     const at::Tensor narrow = t.to(at::kInt).contiguous();
     tokens.emplace_back(narrow.data_ptr<int32_t>(), narrow.data_ptr<int32_t>() + narrow.numel());
   }
   std::vector<native::Chunk> all;
-  for (size_t i = 0; i < chunks.size(); i++) all.push_back({chunks[i].first, tokens[i], first, 0});
+  for (size_t i = 0; i < chunks.size(); i++) all.push_back({chunks[i].first, tokens[i], first, prompt_remaining});
   return model.Advance(*weights, *state, all);
 }
 

@@ -207,7 +207,7 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
       up(Numbers(rows * heads * width, 12));
   Data y = Zeros(rows * heads * width);
   table.rms_norm({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
-                 w.Get(element), 1e-5f, nullptr);
+                 w.Get(element), 1e-5f, 0.25f, nullptr);
   out.push_back(y);
   const std::vector<float> moments = Numbers(2 * rows, 18);
   Data dy(Numbers(rows * heads * width, 19)), dgate = Zeros(rows * heads * width), dup = dgate;
