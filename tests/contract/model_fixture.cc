@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <set>
@@ -59,6 +60,10 @@ void Randomise(const std::string& name, at::Tensor& tensor, at::Generator& gener
 
 }  // namespace
 
+std::string TestName(std::string family) {
+  std::replace(family.begin(), family.end(), '-', '_');
+  return family;
+}
 bool SharesKeyHeads(const std::string& family) {
   return family == "qwen2" || family == "qwen3" || family == "llama";
 }

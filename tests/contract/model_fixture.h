@@ -22,6 +22,7 @@ std::vector<FamilyCase> InstalledFamilies();
 native::ModelFamily& FindFamily(const std::string& family);
 // What the tests must know of a family: query heads may share key heads; a token's position counts beyond its
 // order.
+std::string TestName(std::string family);  // as a part of a test's name
 bool SharesKeyHeads(const std::string& family);
 bool ReadsPositions(const std::string& family);
 // Parameters that by the family's definition get no gradient.

@@ -135,12 +135,15 @@ at::Tensor TimeMixFinch(const Config& c, const FinchWeights& w, int64_t layer, c
   return w.output(nn::SiluGate(w.gate(x[4]), normed));
 }
 
-// Equations 4 to 13. Without the second value Finch's bonus stands in for it.
+// Equations 4 to 13. Without the second value Finch's bonus stands in for it. Both values in one product: the
+// matrix is read once.
 at::Tensor TimeMixFinchC2(const Config& c, const FinchWeights& w, int64_t layer, const at::Tensor& z, LayerOps& ops) {
   const auto x = Streams(w.mix, c.second_value ? 5 : 4, layer, z, ops);  // r, k, v, w, v2
-  at::Tensor y = ops.Scan(layer, {w.receptance(x[0]), w.key(x[1]), w.value(x[2]), Apply(w.decay, x[3]),
+  const int64_t rows = z.size(0);
+  const at::Tensor values = w.value(c.second_value ? at::cat({x[2], x[4]}) : x[2]);
+  at::Tensor y = ops.Scan(layer, {w.receptance(x[0]), w.key(x[1]), values.narrow(0, 0, rows), Apply(w.decay, x[3]),
                                   c.second_value ? at::Tensor() : w.bonus, c.scale_key});
-  if (c.second_value) y = y + (w.value(x[4]) + Apply(w.value2, x[4]));
+  if (c.second_value) y = y + (values.narrow(0, rows, rows) + Apply(w.value2, x[4]));
   return w.output(Normed(w.out, y, c));
 }
 
