@@ -15,7 +15,7 @@ void AddModelArguments(CLI::App& parser, ModelArguments& arguments) {
   parser.add_option("--dtype", arguments.dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
   parser.add_option("--threads", arguments.threads, "cores to use; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();
   parser.add_option("--tokenizer", arguments.tokenizer, "instead of the model's own: bytes, or a path");
-  parser.add_option("--chat-template", arguments.chat_template, "instead of recognising the model's: chatml, smollm2, qwen2.5, qwen3, llama3");
+  parser.add_option("--chat-template", arguments.chat_template, "instead of recognising the model's: chatml, smollm2, qwen2.5, qwen3, llama3, rwkv-world");
   parser.add_option("--plugin-path", arguments.plugin_folders, "folders with plugins, searched first");
 }
 

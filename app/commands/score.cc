@@ -23,7 +23,7 @@ struct Options {
 StatusOr<std::vector<int32_t>> TokensOf(const base::JsonLine& line, const policy::ModelSource& source, bool add_special) {
   if (line.value.is_object() && line.value.contains("text") && line.value["text"].is_string()) {
     if (source.tokenizer.tokenizer == nullptr) {
-      return InvalidError(line.where, ": is text, but ", source.where, " holds no tokenizer.json; give tokens, or name a tokenizer with --tokenizer");
+      return InvalidError(line.where, ": is text, but ", source.where, " holds no tokenizer (tokenizer.json, tokenizer.model, World vocabulary); give tokens, or name a tokenizer with --tokenizer");
     }
     return source.tokenizer.tokenizer->Encode(line.value["text"].get<std::string>(), {.add_special = add_special, .parse_special = true});
   }

@@ -53,7 +53,7 @@ Status Run(const Options& options) {
 Command MakeTokenize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* parser = app.add_subcommand("tokenize", "Text to token ids, or back, line by line");
-  parser->add_option("--tokenizer", options->tokenizer, "a tokenizer.json, a folder that holds one, a GGUF file; bytes; characters")->required();
+  parser->add_option("--tokenizer", options->tokenizer, "a tokenizer.json, SentencePiece .model or RWKV World .txt, a folder that holds one, a GGUF file; bytes; characters; world")->required();
   parser->add_option("--characters", options->characters, "the alphabet of --tokenizer characters");
   parser->add_option("--input", options->input, "lines {\"text\": ...} (or {\"ids\": [...]} with --decode); standard input without it");
   parser->add_flag("--decode", options->decode, "ids to text");

@@ -114,7 +114,8 @@ class Checker {
     const ModelRecipe& model = recipe_.model;
     if (Refused("model.tokenizer")) return;
     if (!model.family.empty() && model.path.empty() && model.tokenizer.empty()) {
-      Wrong("model.tokenizer", "a model from scratch brings none; set \"bytes\", \"characters\" or a path");
+      Wrong("model.tokenizer",
+            "a model from scratch brings none; set \"bytes\", \"characters\", \"world\" or a path");
     }
     const bool characters = model.tokenizer == "characters";
     if (characters && model.characters.empty() && !Refused("model.characters"))

@@ -77,12 +77,13 @@ std::vector<Key> ModelKeys() {
       KEY(model.context, kInteger, Within(0, 1 << 24), NONE,
           "longest sequence in tokens; 0: the model's or the family's default"),
       KEY(model.tied, kBool, NONE, NONE, "from scratch: the output matrix is the embedding"),
-      KEY(model.tokenizer, kPath, NONE, WORDS("bytes", "characters"),
-          "\"bytes\", \"characters\", a tokenizer.json, or a folder or GGUF that holds a tokenizer; \"\": "
-          "the model's own"),
+      KEY(model.tokenizer, kPath, NONE, WORDS("bytes", "characters", "world"),
+          "\"bytes\", \"characters\", \"world\" (RWKV World), a tokenizer.json, SentencePiece .model or World "
+          ".txt, or a folder or GGUF that holds a tokenizer; \"\": the model's own"),
       KEY(model.characters, kText, NONE, NONE, "the alphabet, for tokenizer = \"characters\""),
       KEY(model.dtype, kWord, NONE, WORDS("float32", "bfloat16"), "number type of the sampler"),
-      KEY(model.chat_template, kWord, NONE, WORDS("", "chatml", "smollm2", "qwen2.5", "qwen3", "llama3"),
+      KEY(model.chat_template, kWord, NONE,
+          WORDS("", "chatml", "smollm2", "qwen2.5", "qwen3", "llama3", "rwkv-world"),
           "how chat is written; \"\": recognised from the model's own template"),
   };
 }

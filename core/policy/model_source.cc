@@ -44,10 +44,6 @@ Status Describe(const FamilyFinder& families, const std::string& where, ModelSou
   return OkStatus();
 }
 
-std::string EndOfTurn(text::ChatTemplate chat) {
-  return chat == text::ChatTemplate::kLlama3 ? "<|eot_id|>" : "<|im_end|>";
-}
-
 Status ChooseTemplate(const OpenOptions& options, ModelSource& source) {
   if (!options.chat_template.empty()) {
     VOLERY_ASSIGN_OR_RETURN(source.chat, text::ChatTemplateFromName(options.chat_template));
@@ -98,8 +94,12 @@ Status ReadGenerationConfig(const std::string& folder, std::set<int64_t>& stops,
 Status FinishStops(std::set<int64_t> stops, ModelSource& source) {
   stops.insert(source.info.stop_ids.begin(), source.info.stop_ids.end());
   const text::Tokenizer& tokenizer = *source.tokenizer.tokenizer;
-  if (source.chat) {
-    const std::string end = EndOfTurn(*source.chat);
+  const std::string end = source.chat ? text::EndOfTurn(*source.chat) : "";
+  if (source.chat) source.stop_texts = text::StopTexts(*source.chat);
+  if (source.chat && end.empty()) {
+    source.answer_end = source.tokenizer.eos;
+    if (source.answer_end) stops.insert(*source.answer_end);
+  } else if (source.chat) {
     const std::optional<int32_t> id = tokenizer.IdOf(end);
     if (!id) {
       return InvalidError(source.where, ": the chat template ", text::ChatTemplateName(*source.chat),
@@ -144,9 +144,9 @@ StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& 
   VOLERY_ASSIGN_OR_RETURN(source.config_json, base::ReadFile(config_path));
   VOLERY_RETURN_IF_ERROR(Describe(families, config_path, source));
   const bool own_tokenizer = options.tokenizer.empty();
-  if (options.needs_tokenizer || !own_tokenizer || base::Exists(folder + "/tokenizer.json")) {
-    VOLERY_ASSIGN_OR_RETURN(
-        source.tokenizer, OpenTokenizerSource(own_tokenizer ? folder : options.tokenizer, options.characters));
+  if (options.needs_tokenizer || !own_tokenizer || HoldsTokenizer(folder)) {
+    VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(own_tokenizer ? folder : options.tokenizer,
+                                                                  options.characters));
     std::set<int64_t> stops;
     VOLERY_RETURN_IF_ERROR(ReadGenerationConfig(folder, stops, source));
     VOLERY_RETURN_IF_ERROR(Finish(options, std::move(stops), source));
@@ -199,7 +199,7 @@ StatusOr<std::shared_ptr<native::Model>> ModelSource::Build(c10::ScalarType dtyp
 StatusOr<text::ChatTemplate> ModelSource::RequireChat() const {
   if (chat) return *chat;
   const std::string choices =
-      "name one: chatml, smollm2, qwen2.5, qwen3 or llama3 (model.chat_template, or --chat-template)";
+      Cat("there are ", text::ChatTemplateNames(), "; name one (model.chat_template, or --chat-template)");
   if (tokenizer.chat_jinja.empty()) return InvalidError(where, ": has no chat template; ", choices);
   return InvalidError(where, ": its chat template is not one that volery renders; ", choices,
                       ". It begins: ", tokenizer.chat_jinja.substr(0, 120));
@@ -220,7 +220,8 @@ StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& fam
 StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed,
                                        const FamilyFinder& families, const OpenOptions& options) {
   if (options.tokenizer.empty())
-    return InvalidError("a model from scratch needs a tokenizer: \"bytes\", \"characters\" or a path");
+    return InvalidError(
+        "a model from scratch needs a tokenizer: \"bytes\", \"characters\", \"world\" or a path");
   ModelSource source;
   source.where = "model from scratch";
   VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(options.tokenizer, options.characters));

@@ -25,10 +25,10 @@ namespace volery::policy {
 struct OpenOptions {
   c10::ScalarType dtype = c10::ScalarType::Float;  // of the weights
   bool weights = true;                             // false: everything but the weights, e.g. for a plan
-  std::string tokenizer;      // instead of the model's own: "bytes", "characters" or a path
-  std::string characters;     // the alphabet of "characters"
-  std::string chat_template;  // instead of recognising the model's: chatml, smollm2, qwen2.5, qwen3, llama3
-  bool needs_tokenizer = true;  // false: a folder without tokenizer.json opens, for whoever only has token ids
+  std::string tokenizer;        // instead of the model's own: "bytes", "characters", "world" or a path
+  std::string characters;       // the alphabet of "characters"
+  std::string chat_template;    // instead of recognising the model's; names: text/chat_template.h
+  bool needs_tokenizer = true;  // false: a folder without a tokenizer opens, for whoever only has token ids
 };
 
 struct ModelSource {
@@ -38,13 +38,15 @@ struct ModelSource {
   const native::ModelFamily* family = nullptr;  // lives until the process ends
   native::ModelInfo info;
   std::vector<native::TensorSpec> specs;
-  nn::NamedTensors weights;  // contiguous, on the CPU, one a spec; empty without OpenOptions::weights
+  nn::NamedTensors weights;   // contiguous, on the CPU, one a spec; empty without OpenOptions::weights
   TokenizerSource tokenizer;  // its tokenizer is null only without OpenOptions::needs_tokenizer
   std::optional<text::ChatTemplate>
-      chat;                        // nothing: none, or not recognised (then tokenizer.chat_jinja has it)
-  std::optional<int32_t> answer_end;  // of stop_ids: the template's end of turn, else the tokenizer's end token
-  std::vector<int32_t> stop_ids;   // ascending: of config, generation_config and the template's end of turn
-  std::vector<std::string> notes;  // to print: what was passed over, and why
+      chat;  // nothing: none, or not recognised (then tokenizer.chat_jinja has it)
+  std::optional<int32_t>
+      answer_end;                 // of stop_ids: the template's end of turn, else the tokenizer's end token
+  std::vector<int32_t> stop_ids;  // ascending: of config, generation_config and the template's end of turn
+  std::vector<std::string> stop_texts;  // of the template, where texts end an answer: see text/stop_matcher.h
+  std::vector<std::string> notes;       // to print: what was passed over, and why
 
   StatusOr<std::shared_ptr<native::Model>> Build(c10::ScalarType dtype, c10::Device device) const;
   // Ids from here on are never sampled.

@@ -1,5 +1,7 @@
 #include "core/policy/tokenizer_source.h"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -7,20 +9,34 @@
 
 #include "core/base/files.h"
 #include "core/base/json.h"
+#include "core/plugin/plugin_host.h"
 #include "core/text/gguf_vocabulary.h"
+#include "core/text/sentencepiece_tokenizer.h"
 #include "core/text/simple_tokenizers.h"
 #include "core/text/tokenizer_files.h"
 #include "core/text/tokenizer_json.h"
+#include "core/text/world_tokenizer.h"
+#include "core/text/world_vocabulary.h"
 
 namespace volery::policy {
 namespace {
 
 using nlohmann::json;
 
-constexpr const char* kCopiedFiles[] = {
-    "tokenizer.json",    "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "chat_template.jinja",   "vocab.json",
-    "merges.txt"};
+constexpr char kJson[] = "tokenizer.json", kConfig[] = "tokenizer_config.json", kModel[] = "tokenizer.model",
+               kVocabulary[] = "vocab.txt";
+// The .py files are the Python tokenizers of RWKV folders.
+constexpr const char* kCopiedFiles[] = {kJson,
+                                        kConfig,
+                                        kModel,
+                                        kVocabulary,
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "chat_template.jinja",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "hf_rwkv_tokenizer.py",
+                                        "tokenization_rwkv5.py"};
 
 bool EndsWith(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
@@ -60,31 +76,111 @@ std::string TemplateOf(const json& config) {
   return "";
 }
 
+bool IsWorldName(const std::string& name) {
+  return name.starts_with("rwkv_vocab_") && EndsWith(name, ".txt");
+}
+
+Status ReadTokenizerFiles(const std::string& folder, TokenizerSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListFolder(folder));
+  for (const std::string& name : names) {
+    const bool copied =
+        std::find(std::begin(kCopiedFiles), std::end(kCopiedFiles), name) != std::end(kCopiedFiles);
+    if (!copied && !IsWorldName(name)) continue;
+    VOLERY_ASSIGN_OR_RETURN(source.files[name], base::ReadFile(folder + "/" + name));
+  }
+  return OkStatus();
+}
+
+// The files' World vocabulary, by its usual names; "" when there is none. BERT's vocab.txt isn't one.
+std::string WorldFileOf(const std::map<std::string, std::string>& files) {
+  for (const auto& [name, bytes] : files) {
+    if (IsWorldName(name)) return name;
+  }
+  const auto found = files.find(kVocabulary);
+  return found != files.end() && text::LooksLikeWorldVocabulary(found->second) ? kVocabulary : "";
+}
+
+// Whatever a folder's configuration says (it names "\n\n", or id 0 as a beginning): World models end
+// documents with id 0 and need nothing in front.
+Status OpenWorld(const std::string& bytes, TokenizerSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(source.tokenizer, text::WorldTokenizer(bytes, source.where));
+  source.eos = source.pad = text::kWorldEnd;
+  return OkStatus();
+}
+
+// Llama's tokenizers add <s> unless told otherwise; others only what they are told.
+StatusOr<text::SentencePieceOptions> PieceOptions(const json& config, const std::string& where) {
+  text::SentencePieceOptions options;
+  const json name = config.value("tokenizer_class", json());
+  options.add_bos = name.is_string() && name.get<std::string>().find("Llama") != std::string::npos;
+  for (const auto& [key, value] :
+       {std::pair("add_bos_token", &options.add_bos), std::pair("add_eos_token", &options.add_eos)}) {
+    if (!config.contains(key) || config[key].is_null()) continue;
+    if (!config[key].is_boolean()) return InvalidError(where, ": ", key, " must be true or false");
+    *value = config[key].get<bool>();
+  }
+  return options;
+}
+
+Status RefuseAddedTokens(const std::string& folder, const TokenizerSource& source) {
+  const auto file = source.files.find("added_tokens.json");
+  if (file == source.files.end()) return OkStatus();
+  VOLERY_ASSIGN_OR_RETURN(const json added, ParseJsonFile(file->second, folder + "/added_tokens.json"));
+  for (const auto& [content, id] : added.items()) {
+    if (source.tokenizer->IdOf(content)) continue;
+    return InvalidError(folder, "/added_tokens.json: adds '", content, "' to ", kModel,
+                        ", which is not supported; export the folder with a tokenizer.json");
+  }
+  return OkStatus();
+}
+
+Status OpenPieces(const std::string& bytes, const json& config, TokenizerSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(const text::SentencePieceOptions options, PieceOptions(config, source.where));
+  VOLERY_ASSIGN_OR_RETURN(source.tokenizer, text::SentencePieceTokenizer(bytes, source.where, options));
+  source.bos = source.tokenizer->IdOf("<s>");
+  source.eos = source.tokenizer->IdOf("</s>");
+  source.unk = source.tokenizer->IdOf("<unk>");
+  source.pad = source.tokenizer->IdOf("<pad>");
+  return OkStatus();
+}
+
+void NameSpecials(const json& config, TokenizerSource& source) {
+  const auto name = [&](const char* key, std::optional<int32_t>& id) {
+    if (const std::optional<int32_t> found = TokenOf(config, key, *source.tokenizer)) id = found;
+  };
+  name("bos_token", source.bos);
+  name("eos_token", source.eos);
+  name("unk_token", source.unk);
+  name("pad_token", source.pad);
+}
+
 StatusOr<TokenizerSource> FromFolder(const std::string& folder) {
   TokenizerSource source;
-  source.where = folder + "/tokenizer.json";
-  for (const char* name : kCopiedFiles) {
-    const std::string path = folder + "/" + name;
-    if (!base::Exists(path)) continue;
-    VOLERY_ASSIGN_OR_RETURN(source.files[name], base::ReadFile(path));
+  VOLERY_RETURN_IF_ERROR(ReadTokenizerFiles(folder, source));
+  json config = json::object();
+  if (source.files.contains(kConfig)) {
+    VOLERY_ASSIGN_OR_RETURN(config, ParseJsonFile(source.files[kConfig], folder + "/" + kConfig));
   }
-  if (!source.files.contains("tokenizer.json")) {
+  const std::string world = WorldFileOf(source.files);
+  if (source.files.contains(kJson)) {
+    source.where = folder + "/" + kJson;
+    VOLERY_ASSIGN_OR_RETURN(source.tokenizer, text::BpeFromTokenizerJson(source.files[kJson], source.where));
+    NameSpecials(config, source);
+  } else if (!world.empty()) {
+    source.where = folder + "/" + world;
+    VOLERY_RETURN_IF_ERROR(OpenWorld(source.files[world], source));
+  } else if (source.files.contains(kModel)) {
+    source.where = folder + "/" + kModel;
+    VOLERY_RETURN_IF_ERROR(OpenPieces(source.files[kModel], config, source));
+    VOLERY_RETURN_IF_ERROR(RefuseAddedTokens(folder, source));
+    NameSpecials(config, source);
+  } else {
     return NotFoundError(folder,
-                         ": holds no tokenizer.json; export it with transformers (AutoTokenizer ... "
-                         "save_pretrained), or name another "
-                         "tokenizer");
+                         ": holds no tokenizer.json, nor tokenizer.model, nor an RWKV World vocabulary "
+                         "(rwkv_vocab_*.txt, vocab.txt); export it with transformers (AutoTokenizer ... "
+                         "save_pretrained), or name another tokenizer");
   }
-  VOLERY_ASSIGN_OR_RETURN(source.tokenizer,
-                          text::BpeFromTokenizerJson(source.files["tokenizer.json"], source.where));
-  if (source.files.contains("tokenizer_config.json")) {
-    VOLERY_ASSIGN_OR_RETURN(const json config, ParseJsonFile(source.files["tokenizer_config.json"],
-                                                             folder + "/tokenizer_config.json"));
-    source.bos = TokenOf(config, "bos_token", *source.tokenizer);
-    source.eos = TokenOf(config, "eos_token", *source.tokenizer);
-    source.unk = TokenOf(config, "unk_token", *source.tokenizer);
-    source.pad = TokenOf(config, "pad_token", *source.tokenizer);
-    source.chat_jinja = TemplateOf(config);
-  }
+  source.chat_jinja = TemplateOf(config);
   if (source.files.contains("chat_template.jinja")) source.chat_jinja = source.files["chat_template.jinja"];
   return source;
 }
@@ -98,6 +194,35 @@ StatusOr<TokenizerSource> FromTokenizerJson(const std::string& path) {
   source.bos = source.tokenizer->IdOf(text::kBosContent);
   source.pad = source.tokenizer->IdOf(text::kPadContent);
   return source;
+}
+
+StatusOr<TokenizerSource> FromWorldFile(const std::string& path) {
+  TokenizerSource source;
+  source.where = path;
+  VOLERY_ASSIGN_OR_RETURN(const std::string bytes, base::ReadFile(path));
+  VOLERY_RETURN_IF_ERROR(OpenWorld(bytes, source));
+  return source;
+}
+
+StatusOr<TokenizerSource> FromPieces(const std::string& path) {
+  TokenizerSource source;
+  source.where = path;
+  VOLERY_ASSIGN_OR_RETURN(const std::string bytes, base::ReadFile(path));
+  VOLERY_RETURN_IF_ERROR(OpenPieces(bytes, json::object(), source));
+  return source;
+}
+
+// The vocabulary that is installed with the program.
+StatusOr<TokenizerSource> BuiltInWorld() {
+  const std::string path =
+      base::ResolvePath(plugin::ExecutableFolder(), "../share/volery/rwkv_world/rwkv_vocab_v20230424.txt");
+  if (!base::Exists(path)) {
+    return NotFoundError(
+        path,
+        ": the vocabulary of tokenizer \"world\", which belongs to the program, is not there; "
+        "install the program again, or give the path of a rwkv_vocab_v20230424.txt");
+  }
+  return FromWorldFile(path);
 }
 
 StatusOr<TokenizerSource> BuiltIn(const std::string& name, const std::string& alphabet) {
@@ -130,6 +255,12 @@ StatusOr<std::optional<bool>> OptionalBool(const formats::GgufView& gguf, const 
 }
 
 }  // namespace
+
+bool HoldsTokenizer(const std::string& folder) {
+  TokenizerSource source;
+  if (!ReadTokenizerFiles(folder, source).ok()) return false;
+  return source.files.contains(kJson) || source.files.contains(kModel) || !WorldFileOf(source.files).empty();
+}
 
 StatusOr<TokenizerSource> TokenizerFromGguf(const formats::GgufView& gguf) {
   text::GgufVocabulary vocabulary;
@@ -167,10 +298,15 @@ StatusOr<TokenizerSource> TokenizerFromGguf(const formats::GgufView& gguf) {
 
 StatusOr<TokenizerSource> OpenTokenizerSource(const std::string& name, const std::string& alphabet) {
   if (name == "bytes" || name == "characters") return BuiltIn(name, alphabet);
-  if (!base::Exists(name))
-    return NotFoundError(
-        name, ": there is no such file or folder (nor a built-in tokenizer of that name: bytes, characters)");
+  if (name == "world") return BuiltInWorld();
+  if (!base::Exists(name)) {
+    return NotFoundError(name,
+                         ": there is no such file or folder (nor a built-in tokenizer of that name: bytes, "
+                         "characters, world)");
+  }
   if (base::IsFolder(name)) return FromFolder(name);
+  if (EndsWith(name, ".txt")) return FromWorldFile(name);
+  if (EndsWith(name, ".model")) return FromPieces(name);
   if (!EndsWith(name, ".gguf")) return FromTokenizerJson(name);
   VOLERY_ASSIGN_OR_RETURN(const std::shared_ptr<base::MappedFile> file, base::MappedFile::Open(name));
   VOLERY_ASSIGN_OR_RETURN(const formats::GgufView gguf, formats::ParseGguf(file->bytes(), name));

@@ -172,8 +172,8 @@ std::optional<int32_t> BpeTokenizer::IdOf(std::string_view content) const {
   return found == ids_.end() ? std::nullopt : std::optional<int32_t>(found->second);
 }
 
-std::string BpeTokenizer::ToTokenizerJson() const {
-  return WriteTokenizerJson(spec_);
+TokenizerFiles BpeTokenizer::Files() const {
+  return {{"tokenizer.json", WriteTokenizerJson(spec_)}};
 }
 
 }  // namespace volery::text

@@ -33,7 +33,7 @@ class BpeTokenizer : public Tokenizer {
   bool IsSpecial(int32_t id) const override { return table_.IsSpecial(id); }
   std::string_view Content(int32_t id) const override;
   std::optional<int32_t> IdOf(std::string_view content) const override;
-  std::string ToTokenizerJson() const override;
+  TokenizerFiles Files() const override;
 
  private:
   struct Work;

@@ -11,15 +11,16 @@
 namespace volery::text {
 namespace {
 
-constexpr std::array<ChatTemplate, 5> kAll = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2,
+constexpr std::array<ChatTemplate, 6> kAll = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2,
                                               ChatTemplate::kQwen25, ChatTemplate::kQwen3,
-                                              ChatTemplate::kLlama3};
+                                              ChatTemplate::kLlama3, ChatTemplate::kRwkvWorld};
 
 constexpr char kSmolLm2System[] = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
 constexpr char kQwen25System[] = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.";
 
 // SHA-256 of the canonical spelling of templates that models were published with and that also render tool
-// calls (which we never pass). tests/golden/text/record_chat.py names their origins.
+// calls (which we never pass), or, of RWKV folders, that neither clean contents nor leave id 0 out.
+// tests/golden/text/record_chat.py and record_world_chat.py name their origins.
 struct Published {
   ChatTemplate chat_template;
   const char* sha256;
@@ -28,6 +29,7 @@ constexpr Published kPublished[] = {
     {ChatTemplate::kQwen25, "c6ac1d84c21bd94cc53c13e26e288acc800d42ba64774fce342a4e3ee2c8c602"},
     {ChatTemplate::kQwen3, "b9b0157e61b6f42e011444751aa5d8c26bb97578eee04dcc26ee0321591ac84d"},
     {ChatTemplate::kQwen3, "988e3db678aa36ff57ad91c06c7649032d5f54dd024438f8ae16f098890a8be9"},
+    {ChatTemplate::kRwkvWorld, "6648c6a14232d6eaf78715c35432ed6f547f67fdd756207304466015daba0dab"},
 };
 
 constexpr char kChatMlJinja[] =
@@ -97,6 +99,14 @@ constexpr char kLlama3Jinja[] =
     "{{ content }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}";
+
+constexpr char kRwkvWorldJinja[] =
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize + ': ' + message['content'].replace('\\r\\n', '\\n').split('\\n') | "
+    "select | "
+    "join('\\n') | trim + '\\n\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 std::string Turn(std::string_view role, std::string_view content) {
   return Cat("<|im_start|>", role, "\n", content, "<|im_end|>\n");
@@ -191,6 +201,33 @@ std::string RenderLlama3(const std::vector<ChatMessage>& messages) {
   return out;
 }
 
+std::string CleanTurn(std::string_view content) {
+  std::string out;
+  for (size_t at = 0; at < content.size(); ++at) {
+    if (content.substr(at, 2) == "\r\n") continue;
+    if (content[at] == '\n' && out.ends_with('\n')) continue;
+    out += content[at];
+  }
+  return std::string(Trim(out));
+}
+
+StatusOr<std::string> RenderRwkvWorld(const std::vector<ChatMessage>& messages) {
+  std::string out;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string& role = messages[i].role;
+    const char* name = role == "system"      ? "System"
+                       : role == "user"      ? "User"
+                       : role == "assistant" ? "Assistant"
+                                             : nullptr;
+    if (name == nullptr) {
+      return InvalidError("message ", i, " has role '", role,
+                          "'; the rwkv-world chat template knows system, user and assistant");
+    }
+    out += Cat(name, ": ", CleanTurn(messages[i].content), "\n\n");
+  }
+  return out;
+}
+
 }  // namespace
 
 const char* ChatTemplateName(ChatTemplate chat_template) {
@@ -205,16 +242,28 @@ const char* ChatTemplateName(ChatTemplate chat_template) {
       return "qwen3";
     case ChatTemplate::kLlama3:
       return "llama3";
+    case ChatTemplate::kRwkvWorld:
+      return "rwkv-world";
   }
   return "";
+}
+
+std::string ChatTemplateNames() {
+  std::string names;
+  for (const ChatTemplate chat_template : kAll) {
+    names += Cat(names.empty()                  ? ""
+                 : chat_template == kAll.back() ? " and "
+                                                : ", ",
+                 ChatTemplateName(chat_template));
+  }
+  return names;
 }
 
 StatusOr<ChatTemplate> ChatTemplateFromName(const std::string& name) {
   for (const ChatTemplate chat_template : kAll) {
     if (name == ChatTemplateName(chat_template)) return chat_template;
   }
-  return InvalidError("chat template '", name,
-                      "' is unknown; there are chatml, smollm2, qwen2.5, qwen3 and llama3");
+  return InvalidError("chat template '", name, "' is unknown; there are ", ChatTemplateNames());
 }
 
 const char* ChatTemplateJinja(ChatTemplate chat_template) {
@@ -229,8 +278,22 @@ const char* ChatTemplateJinja(ChatTemplate chat_template) {
       return kQwen3Jinja;
     case ChatTemplate::kLlama3:
       return kLlama3Jinja;
+    case ChatTemplate::kRwkvWorld:
+      return kRwkvWorldJinja;
   }
   return "";
+}
+
+const char* EndOfTurn(ChatTemplate chat_template) {
+  if (chat_template == ChatTemplate::kRwkvWorld) return "";
+  return chat_template == ChatTemplate::kLlama3 ? "<|eot_id|>" : "<|im_end|>";
+}
+
+std::vector<std::string> StopTexts(ChatTemplate chat_template, bool blank_line) {
+  if (chat_template != ChatTemplate::kRwkvWorld) return {};
+  std::vector<std::string> texts = {"\n\nUser:"};
+  if (blank_line) texts.push_back("\n\n");
+  return texts;
 }
 
 std::optional<ChatTemplate> RecogniseTemplate(const std::string& jinja_text) {
@@ -256,6 +319,11 @@ StatusOr<std::string> RenderChat(ChatTemplate chat_template, const std::vector<C
   if (chat_template == ChatTemplate::kLlama3) {
     out = RenderLlama3(messages);
     if (options.add_generation_prompt) out += "<|start_header_id|>assistant<|end_header_id|>\n\n";
+    return out;
+  }
+  if (chat_template == ChatTemplate::kRwkvWorld) {
+    VOLERY_ASSIGN_OR_RETURN(out, RenderRwkvWorld(messages));
+    if (options.add_generation_prompt) out += "Assistant:";
     return out;
   }
   if (qwen3 || chat_template == ChatTemplate::kQwen25) {

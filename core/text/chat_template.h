@@ -14,7 +14,7 @@
 
 namespace volery::text {
 
-enum class ChatTemplate { kChatMl, kSmolLm2, kQwen25, kQwen3, kLlama3 };
+enum class ChatTemplate { kChatMl, kSmolLm2, kQwen25, kQwen3, kLlama3, kRwkvWorld };
 
 struct ChatMessage {
   std::string
@@ -27,13 +27,25 @@ struct ChatOptions {
   bool enable_thinking = true;  // qwen3: false puts an empty thought after the generation prompt
 };
 
-const char* ChatTemplateName(ChatTemplate chat_template);  // chatml, smollm2, qwen2.5, qwen3, llama3
+// chatml, smollm2, qwen2.5, qwen3, llama3, rwkv-world
+const char* ChatTemplateName(ChatTemplate chat_template);
+// The names with commas, for messages.
+std::string ChatTemplateNames();
 StatusOr<ChatTemplate> ChatTemplateFromName(const std::string& name);
 std::optional<ChatTemplate> RecogniseTemplate(const std::string& jinja_text);
 
-// InvalidArgument for no messages and for a role that the template doesn't know.
+// InvalidArgument for no messages and for a role that the template doesn't know. rwkv-world parts turns by
+// blank lines, so it cleans contents: CRLF to LF, runs of newlines to one, white space off both ends. It
+// begins without id 0, which the template of Hugging Face RWKV folders has in front and models don't need; an
+// answer begins with the space that the prompt "... Assistant:" leaves off.
 StatusOr<std::string> RenderChat(ChatTemplate chat_template, const std::vector<ChatMessage>& messages,
                                  const ChatOptions& options);
+
+// What ends an answer: the content of a token, or "" where texts do it (rwkv-world; see stop_matcher.h).
+const char* EndOfTurn(ChatTemplate chat_template);
+// "\n\nUser:" for rwkv-world, with `blank_line` also "\n\n", for answers of one paragraph; nothing for
+// others.
+std::vector<std::string> StopTexts(ChatTemplate chat_template, bool blank_line = false);
 
 // A Jinja template that renders as RenderChat does (without tools), for exported folders of models that bring
 // none.

@@ -53,8 +53,9 @@ class CharacterTokens : public Tokenizer {
     const auto found = ids_.find(std::string(content));
     return found == ids_.end() ? std::nullopt : std::optional<int32_t>(found->second);
   }
-  std::string ToTokenizerJson() const override {
-    return WriteCharactersJson(spec_.tokens, spec_.added, spec_.tokens[static_cast<size_t>(*spec_.unknown)]);
+  TokenizerFiles Files() const override {
+    const std::string& unknown = spec_.tokens[static_cast<size_t>(*spec_.unknown)];
+    return {{"tokenizer.json", WriteCharactersJson(spec_.tokens, spec_.added, unknown)}};
   }
 
  private:

@@ -6,7 +6,7 @@ namespace volery::text {
 
 std::string StreamDecoder::Push(int32_t id) {
   if (skip_special_ && tokenizer_->IsSpecial(id)) return "";
-  held_ += tokenizer_->TokenBytes(id);
+  tokenizer_->AppendToken(id, &at_start_, &held_);
   const size_t ready = held_.size() - IncompleteUtf8Tail(held_);
   std::string text = ReplaceInvalidUtf8(std::string_view(held_).substr(0, ready));
   held_.erase(0, ready);
@@ -16,6 +16,7 @@ std::string StreamDecoder::Push(int32_t id) {
 std::string StreamDecoder::Finish() {
   std::string text = ReplaceInvalidUtf8(held_);
   held_.clear();
+  at_start_ = true;
   return text;
 }
 

@@ -17,12 +17,13 @@ class StreamDecoder {
       : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
 
   std::string Push(int32_t id);
-  // What was held back, as U+FFFD; the decoder is empty afterwards.
+  // What was held back, as U+FFFD; the decoder is as new afterwards.
   std::string Finish();
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
   bool skip_special_;
+  bool at_start_ = true;
   std::string held_;
 };
 

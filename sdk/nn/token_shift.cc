@@ -112,46 +112,81 @@ std::vector<const void*> Pointers(const Plan& plan, const at::Tensor& z, const a
   return out;
 }
 
-// Inputs are z, initial (or undefined), the mus, the ms (or undefined).
+// What the function takes and gives gradients to, flat: only tensors that are there.
+struct MixInputs {
+  at::Tensor z, initial;
+  std::vector<MixStream> streams;
+
+  variable_list Flat() const {
+    variable_list out = {z};
+    for (const MixStream& s : streams) out.push_back(s.mu);
+    for (const MixStream& s : streams)
+      if (s.m.defined()) out.push_back(s.m);
+    if (initial.defined()) out.push_back(initial);
+    return out;
+  }
+  // `mask`: bit s says that stream s has m; the last bit that there is an initial row.
+  int64_t Mask() const {
+    int64_t mask = initial.defined() ? int64_t{1} << kMaxStreams : 0;
+    for (size_t s = 0; s < streams.size(); s++) mask |= static_cast<int64_t>(streams[s].m.defined()) << s;
+    return mask;
+  }
+  MixInputs() = default;
+  MixInputs(const variable_list& flat, int64_t count, int64_t mask) : z(flat[0]), streams(count) {
+    size_t next = 1;
+    for (MixStream& s : streams) s.mu = flat[next++];
+    for (int64_t s = 0; s < count; s++)
+      if (mask >> s & 1) streams[s].m = flat[next++];
+    if (mask >> kMaxStreams & 1) initial = flat[next];
+  }
+};
+
 struct MixFunction : torch::autograd::Function<MixFunction> {
-  static variable_list forward(AutogradContext* ctx, at::TensorList inputs,
+  static variable_list forward(AutogradContext* ctx, at::TensorList flat, int64_t count, int64_t mask,
                                const c10::intrusive_ptr<Plan>& plan, bool of_current) {
-    ctx->save_for_backward(inputs.vec());
+    ctx->save_for_backward(flat.vec());
+    ctx->saved_data["count"] = count;
+    ctx->saved_data["mask"] = mask;
     ctx->saved_data["plan"] = c10::IValue::make_capsule(plan);
     ctx->saved_data["of_current"] = of_current;
-    const at::Tensor &z = inputs[0], zeros = at::zeros({z.size(1)}, z.options().requires_grad(false));
-    return ByKernel(z, Pointers(*plan, z, inputs[1], zeros), Streams(inputs), Of(of_current));
+    const MixInputs in(flat.vec(), count, mask);
+    const at::Tensor zeros = at::zeros({in.z.size(1)}, in.z.options().requires_grad(false));
+    return ByKernel(in.z, Pointers(*plan, in.z, in.initial, zeros), in.streams, Of(of_current));
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const auto plan = c10::static_intrusive_pointer_cast<Plan>(ctx->saved_data["plan"].toCapsule());
-    const std::vector<MixStream> streams = Streams(saved);
-    const at::Tensor &z = saved[0], &initial = saved[1];
+    const MixInputs in(saved, ctx->saved_data["count"].toInt(), ctx->saved_data["mask"].toInt());
+    const at::Tensor& z = in.z;
     const auto plain = z.options().requires_grad(false), floats = plain.dtype(at::kFloat);
     const at::Tensor zeros = at::zeros({z.size(1)}, plain), dz = at::empty(z.sizes(), floats),
                      dbefore = at::empty(z.sizes(), floats);
-    const std::vector<const void*> before = Pointers(*plan, z, initial, zeros);
+    const std::vector<const void*> before = Pointers(*plan, z, in.initial, zeros);
     kernels::ShiftMixBackwardArgs args{};
-    args.forward = Arguments(z, before, streams, Of(ctx->saved_data["of_current"].toBool()));
+    args.forward = Arguments(z, before, in.streams, Of(ctx->saved_data["of_current"].toBool()));
     args.dz = dz.data_ptr<float>();
     args.dbefore = dbefore.data_ptr<float>();
-    variable_list out(saved.size() + 2);
-    std::vector<WeightGradient> of_mu(streams.size());
-    for (size_t s = 0; s < streams.size(); s++) {
+    const size_t count = in.streams.size();
+    variable_list out(saved.size() + 4);
+    std::vector<WeightGradient> of_mu(count);
+    size_t m = 1 + count;
+    for (size_t s = 0; s < count; s++) {
       grads[s] = grads[s].defined() ? grads[s].to(z.scalar_type()).contiguous() : at::zeros(z.sizes(), plain);
       args.dout[s] = grads[s].data_ptr();
-      if (ctx->needs_input_grad(2 + s)) {
-        of_mu[s] = GradientOf(streams[s].mu);
+      if (ctx->needs_input_grad(1 + s)) {
+        of_mu[s] = GradientOf(in.streams[s].mu);
         args.dmu[s] = of_mu[s].sum.data_ptr<float>();
       }
-      const size_t m = 2 + streams.size() + s;
-      if (!streams[s].m.defined() || !ctx->needs_input_grad(m)) continue;
-      out[m] = at::empty(z.sizes(), plain);
-      args.dm[s] = out[m].data_ptr();
+      if (!in.streams[s].m.defined()) continue;
+      if (ctx->needs_input_grad(m)) {
+        out[m] = at::empty(z.sizes(), plain);
+        args.dm[s] = out[m].data_ptr();
+      }
+      m++;
     }
     at::Tensor dinitial;
-    if (initial.defined() && ctx->needs_input_grad(1)) dinitial = at::zeros(initial.sizes(), floats);
+    if (in.initial.defined() && ctx->needs_input_grad(m)) dinitial = at::zeros(in.initial.sizes(), floats);
     const kernels::Table& table = TableFor(ElementOf(z));
     ForColumns(z.size(1), z.size(0) * args.forward.streams, [&](int64_t begin, int64_t end) {
       kernels::ShiftMixBackwardArgs part = args;
@@ -161,20 +196,14 @@ struct MixFunction : torch::autograd::Function<MixFunction> {
       AddToPredecessors(*plan, dbefore, dz, dinitial, begin, end);
     });
     out[0] = dz.to(z.scalar_type());
-    if (dinitial.defined()) out[1] = dinitial.to(initial.scalar_type());
-    for (size_t s = 0; s < streams.size(); s++)
-      if (of_mu[s].sum.defined()) out[2 + s] = of_mu[s].Returned(streams[s].mu);
+    for (size_t s = 0; s < count; s++)
+      if (of_mu[s].sum.defined()) out[1 + s] = of_mu[s].Returned(in.streams[s].mu);
+    if (dinitial.defined()) out[m] = dinitial.to(in.initial.scalar_type());
     return out;
   }
 
  private:
   static MuOf Of(bool of_current) { return of_current ? MuOf::kCurrent : MuOf::kBefore; }
-  static std::vector<MixStream> Streams(at::TensorList inputs) {
-    const size_t count = (inputs.size() - 2) / 2;
-    std::vector<MixStream> out;
-    for (size_t s = 0; s < count; s++) out.push_back({inputs[2 + s], inputs[2 + count + s]});
-    return out;
-  }
   // In the order of the rows, so that the children of one prompt leave the same bits whatever else is there.
   static void AddToPredecessors(const Plan& plan, const at::Tensor& dbefore, const at::Tensor& dz,
                                 const at::Tensor& dinitial, int64_t begin, int64_t end) {
@@ -200,7 +229,7 @@ at::Tensor BeforeByAten(const Plan& plan, const at::Tensor& z, const at::Tensor&
 
 bool AnyNeedsGrad(const variable_list& inputs) {
   for (const at::Tensor& x : inputs)
-    if (x.defined() && x.requires_grad()) return true;
+    if (x.requires_grad()) return true;
   return false;
 }
 
@@ -229,15 +258,16 @@ std::vector<at::Tensor> TokenShift::Mix(const at::Tensor& z, const std::vector<M
                                      initial.size(1) == z.size(1)),
               "token shift: initial ", initial.sizes());
   if (!HasKernels(z)) return ByAten(z, BeforeByAten(*plan_, z, initial), streams, of);
-  const at::Tensor first = initial.defined() ? initial.to(z.scalar_type()).contiguous() : initial;
-  variable_list inputs = {z.contiguous(), first};
-  const std::vector<MixStream> own = Contiguous(streams);
-  for (const MixStream& s : own) inputs.push_back(s.mu);
-  for (const MixStream& s : own) inputs.push_back(s.m);
-  if (at::GradMode::is_enabled() && AnyNeedsGrad(inputs))
-    return MixFunction::apply(at::TensorList(inputs), plan_, of == MuOf::kCurrent);
+  MixInputs in;
+  in.z = z.contiguous();
+  in.initial = initial.defined() ? initial.to(z.scalar_type()).contiguous() : initial;
+  in.streams = Contiguous(streams);
+  const variable_list flat = in.Flat();
+  if (at::GradMode::is_enabled() && AnyNeedsGrad(flat))
+    return MixFunction::apply(at::TensorList(flat), static_cast<int64_t>(streams.size()), in.Mask(), plan_,
+                              of == MuOf::kCurrent);
   const at::Tensor zeros = at::zeros({z.size(1)}, z.options());
-  return ByKernel(inputs[0], Pointers(*plan_, inputs[0], first, zeros), own, of);
+  return ByKernel(in.z, Pointers(*plan_, in.z, in.initial, zeros), in.streams, of);
 }
 
 std::vector<at::Tensor> PeekSlots(const at::Tensor& z, std::span<const int64_t> counts,

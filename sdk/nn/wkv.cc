@@ -191,7 +191,8 @@ struct WkvFunction : torch::autograd::Function<WkvFunction> {
       out[3] = shape.constant ? AddBySegment(ddecay, in.decay)
                               : ddecay.to(in.decay.scalar_type()).view(in.decay.sizes());
     if (in.u.defined() && ctx->needs_input_grad(4)) out[4] = AddBySegment(du, in.u);
-    if (initial.defined() && ctx->needs_input_grad(5)) {
+    // needs_input_grad counts only the tensors that are there.
+    if (initial.defined() && ctx->needs_input_grad(in.u.defined() ? 5 : 4)) {
       at::Tensor dinitial = dstates;
       for (int64_t i = 0; i < count; i++)
         if (plan->segments[i].parent >= 0) dinitial.select(0, i).zero_();

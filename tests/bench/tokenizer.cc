@@ -1,7 +1,9 @@
 // One cell of the tokenizer table, one thread: MB of text a second, the number of ids, and the SHA-256 of the
 // ids (as 32-bit little-endian numbers) or of the decoded texts. One JSON line on standard output.
 //
-//   bench_tokenizer TOKENIZER_JSON TEXTS encode|decode     TEXTS: a JSON string a line
+//   bench_tokenizer TOKENIZER TEXTS encode|decode     a tokenizer.json, or a World vocabulary (.txt); a JSON
+//   string
+//                                                     a line
 //
 // encode: the best of some passes, each by a tokenizer made anew, so that it has seen none of the text
 // before. decode: the best of many passes.
@@ -16,6 +18,7 @@
 #include "core/base/files.h"
 #include "core/base/hash.h"
 #include "core/text/tokenizer_json.h"
+#include "core/text/world_tokenizer.h"
 #include "tests/bench/bench.h"
 
 namespace volery::bench {
@@ -53,14 +56,19 @@ std::string Bytes(const Ids& ids) {
   return bytes;
 }
 
+std::shared_ptr<text::Tokenizer> Make(const std::string& bytes, const std::string& file) {
+  return Must(file.ends_with(".txt") ? text::WorldTokenizer(bytes, file)
+                                     : text::BpeFromTokenizerJson(bytes, file));
+}
+
 void Run(const std::string& tokenizer_file, const Corpus& corpus, bool decode) {
-  const std::string json = Must(base::ReadFile(tokenizer_file));
+  const std::string bytes = Must(base::ReadFile(tokenizer_file));
   double best = 1e9, load = 1e9;
   Ids ids;
   std::shared_ptr<text::Tokenizer> tokenizer;
   for (int pass = 0; pass < (decode ? 1 : kEncodePasses); pass++) {
     const auto made = Clock::now();
-    tokenizer = Must(text::BpeFromTokenizerJson(json, tokenizer_file));
+    tokenizer = Make(bytes, tokenizer_file);
     tokenizer->Encode("x");  // tables that are built at first use
     load = std::min(load, Seconds(made));
     const auto begin = Clock::now();
@@ -86,7 +94,7 @@ void Run(const std::string& tokenizer_file, const Corpus& corpus, bool decode) {
 int main(int argc, char** argv) {
   const std::string what = argc > 3 ? argv[3] : "";
   if (what != "encode" && what != "decode") {
-    std::cerr << "usage: bench_tokenizer TOKENIZER_JSON TEXTS encode|decode\n";
+    std::cerr << "usage: bench_tokenizer TOKENIZER TEXTS encode|decode\n";
     return 2;
   }
   volery::bench::Run(argv[1], volery::bench::ReadTexts(argv[2]), what == "decode");

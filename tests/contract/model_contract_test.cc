@@ -61,15 +61,13 @@ TEST_P(ModelContract, DescribesItsParameters) {
     int64_t count = 0;
     for (const native::TensorSpec& spec : tiny->model->parameters()) {
       EXPECT_EQ(tiny->parameters.at(spec.name).sizes(), at::IntArrayRef(spec.shape)) << spec.name;
-      EXPECT_EQ(spec.weight_decay, spec.shape.size() > 1 && spec.name.ends_with(".weight")) << spec.name;
+      EXPECT_LE(spec.weight_decay, spec.shape.size() > 1) << spec.name;
       count += tiny->parameters.at(spec.name).numel();
     }
     EXPECT_EQ(tiny->model->info().parameters, count);
     EXPECT_EQ(tiny->model->parameters().size(), tiny->parameters.size());
   }
   EXPECT_FALSE(untied.model->info().tied);
-  // The other families never are.
-  EXPECT_EQ(tied.model->info().tied, SharesKeyHeads(GetParam().family));
   EXPECT_EQ(untied.parameters.size(), tied.parameters.size() + (tied.model->info().tied ? 1 : 0));
 }
 
@@ -83,16 +81,13 @@ TEST_P(ModelContract, InitialisesAsAPureFunctionOfTheSeed) {
   };
   const native::NamedTensors a = make(1), b = make(1), c = make(2);
   int64_t drawn = 0;
-  for (const native::TensorSpec& spec : tiny.model->parameters()) {
-    const at::Tensor& tensor = a.at(spec.name);
-    EXPECT_TRUE(at::equal(tensor, b.at(spec.name))) << spec.name;
-    const bool moved = MaxDifference(tensor, c.at(spec.name)) > 0, zero = tensor.abs().max().item<double>() == 0;
-    EXPECT_FALSE(moved && tensor.dim() == 1) << spec.name;
-    EXPECT_TRUE(moved || zero || !spec.weight_decay) << spec.name;
-    EXPECT_FALSE(zero && tensor.dim() > 1 && SharesKeyHeads(GetParam().family)) << spec.name;
-    drawn += moved;
+  for (const auto& [name, tensor] : a) {
+    EXPECT_TRUE(at::equal(tensor, b.at(name))) << name;
+    const bool differs = MaxDifference(tensor, c.at(name)) > 0;
+    EXPECT_LE(differs, tensor.dim() > 1) << name;
+    drawn += differs ? tensor.numel() : 0;
   }
-  EXPECT_GE(drawn, 2 + 2 * tiny.model->info().layers);
+  EXPECT_GT(drawn, tiny.model->info().parameters / 2);
 }
 
 TEST_P(ModelContract, SamplingEqualsTraining) {
@@ -274,9 +269,8 @@ TEST_P(ModelContract, SaveLoadSaveIsByteIdentical) {
   native::ScratchConfig scratch;
   scratch.family = GetParam().family;
   scratch.layers = 2;
-  scratch.width = 64;
-  scratch.heads = 4;
-  scratch.kv_heads = SharesKeyHeads(GetParam().family) ? 2 : 0;
+  scratch.width = 32;
+  scratch.heads = 2;
   policy::OpenOptions options;
   options.tokenizer = "bytes";
   const auto made = policy::ModelFromScratch(scratch, 11, policy::FamiliesOf(host), options);
@@ -362,10 +356,7 @@ TEST_P(ModelContract, WrongPathsExceedTheBounds) {
   EXPECT_LE(mismatch(right), kPaths32);
   native::Batch shifted = right;
   shifted.positions = at::cat({right.positions.narrow(0, 0, 20), right.positions.narrow(0, 20, 12) + 1});
-  if (ReadsPositions(GetParam().family))
-    EXPECT_GT(mismatch(shifted), 10 * kPaths32);
-  else
-    EXPECT_LE(mismatch(shifted), kPaths32);
+  EXPECT_EQ(mismatch(shifted) > 10 * kPaths32, ReadsPositions(GetParam().family));
   native::Batch cut = right;  // the answer doesn't see its prompt
   cut.segments[1].parent = -1;
   EXPECT_GT(mismatch(cut), 10 * kPaths32);
@@ -377,8 +368,8 @@ TEST_P(ModelContract, WrongPathsExceedTheBounds) {
 
 // The suite above runs over what is installed; these must be.
 TEST(ModelPlugins, AreInstalled) {
-  for (const char* family : {"qwen2", "qwen3", "llama", "goldfinch", "finch", "finch-c2", "finch-c2-gptalpha",
-                             "gptalpha", "goldfinch-llama"})
+  for (const char* family : {"qwen2", "qwen3", "llama", "rwkv5", "rwkv6", "goldfinch", "finch", "finch-c2",
+                             "finch-c2-gptalpha", "gptalpha", "goldfinch-llama"})
     EXPECT_NO_THROW(FindFamily(family)) << family;
 }
 

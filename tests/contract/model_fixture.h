@@ -20,10 +20,8 @@ struct FamilyCase {
 // error.
 std::vector<FamilyCase> InstalledFamilies();
 native::ModelFamily& FindFamily(const std::string& family);
-// What the tests must know of a family: query heads may share key heads; a token's position counts beyond its
-// order.
 std::string TestName(std::string family);  // as a part of a test's name
-bool SharesKeyHeads(const std::string& family);
+// What the tests must know of a family: a token's position counts beyond its order.
 bool ReadsPositions(const std::string& family);
 // Parameters that by the family's definition get no gradient.
 bool IsUnused(const native::NamedTensors& parameters, const std::string& name);
@@ -31,8 +29,7 @@ bool IsUnused(const native::NamedTensors& parameters, const std::string& name);
 native::NamedTensors ReadSafetensors(const std::string& path);
 std::string ReadText(const std::string& path);
 
-// A model with two layers, grouped-query heads where the family has them, no parameter without effect, and
-// logits of order one.
+// A model with two layers, grouped-query heads and weights large enough for logits of order one.
 struct TinyModel {
   std::unique_ptr<nn::LinearFactory> linears;
   std::unique_ptr<native::Model> model;

@@ -1,4 +1,4 @@
-"""Tokenizers of today: tokenizer_peers.py tiktoken|tokenizers TOKENIZER_JSON TEXTS encode|decode -> one JSON line, as bench_tokenizer's."""
+"""Tokenizers of today: tokenizer_peers.py tiktoken|tokenizers|pyrwkv|rwkv TOKENIZER TEXTS encode|decode -> one JSON line, as bench_tokenizer's."""
 import array
 import hashlib
 import json
@@ -30,10 +30,24 @@ def by_tokenizers():
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids, lambda ids: tokenizer.decode(ids, skip_special_tokens=False)
 
 
+def by_pyrwkv():
+    """The vocabulary inside the package, which is the same but for its line ends."""
+    from pyrwkv_tokenizer import RWKVTokenizer
+    tokenizer = RWKVTokenizer()
+    return tokenizer.encode, tokenizer.decode
+
+
+def by_rwkv():
+    from rwkv.rwkv_tokenizer import TRIE_TOKENIZER
+    tokenizer = TRIE_TOKENIZER(tokenizer_file)
+    return tokenizer.encode, tokenizer.decode
+
+
+MAKERS = {"tiktoken": qwen_by_tiktoken, "tokenizers": by_tokenizers, "pyrwkv": by_pyrwkv, "rwkv": by_rwkv}
 best, load = float("inf"), float("inf")
 for _ in range(1 if what == "decode" else 3):  # each pass by a tokenizer made anew: it has seen none of the text before
     begin = time.perf_counter()
-    encode, decode = qwen_by_tiktoken() if peer == "tiktoken" else by_tokenizers()
+    encode, decode = MAKERS[peer]()
     encode("x")
     load = min(load, time.perf_counter() - begin)
     begin = time.perf_counter()

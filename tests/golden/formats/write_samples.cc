@@ -8,6 +8,7 @@
 #include "core/formats/event_file.h"
 #include "core/formats/rollout_file.h"
 #include "core/formats/safetensors_writer.h"
+#include "core/formats/torch_file_writer.h"
 
 namespace volery::formats {
 namespace {
@@ -79,11 +80,35 @@ Status WriteSafetensors(const std::string& path) {
   return writer->Finish();
 }
 
+// Every element type, values by a counter: byte k of the file's tensors is (7 k + 1) mod 251, bools 0 or 1.
+Status WriteTorchFile(const std::string& path) {
+  std::vector<TorchDeclaration> tensors;
+  for (int i = 0; i <= static_cast<int>(DType::kF64); ++i) {
+    const DType dtype = static_cast<DType>(i);
+    tensors.push_back({Cat("blocks.", i, ".", DTypeName(dtype)), dtype, {2, 300}});
+  }
+  tensors.push_back({"scalar \xc3\xa9", DType::kI64, {}});
+  tensors.push_back({"empty", DType::kBf16, {4, 0, 70000}});
+  tensors.push_back({"row", DType::kF32, {1, 1, 70000, 1}});
+  VOLERY_ASSIGN_OR_RETURN(auto writer, TorchFileWriter::Open(path, tensors));
+  size_t counter = 0;
+  for (const TorchDeclaration& tensor : tensors) {
+    std::vector<std::byte> bytes(static_cast<size_t>(*ByteCount(tensor.dtype, tensor.shape)));
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>((7 * counter++ + 1) % 251);
+    if (tensor.dtype == DType::kBool) {
+      for (std::byte& byte : bytes) byte &= std::byte{1};
+    }
+    VOLERY_RETURN_IF_ERROR(writer->Write(bytes));
+  }
+  return writer->Finish();
+}
+
 Status WriteAll(const std::string& folder) {
   VOLERY_RETURN_IF_ERROR(base::RemoveAll(folder));
   VOLERY_RETURN_IF_ERROR(base::MakeFolders(folder));
   VOLERY_RETURN_IF_ERROR(WriteEvents(folder + "/events"));
   VOLERY_RETURN_IF_ERROR(WriteRollouts(folder + "/rollouts.parquet"));
+  VOLERY_RETURN_IF_ERROR(WriteTorchFile(folder + "/model.pth"));
   return WriteSafetensors(folder + "/model.safetensors");
 }
 

@@ -236,8 +236,8 @@ TEST(Errors, BetweenKeysOfModelsFromScratch) {
       "[[reward]]\nplugin = \"reverse_text\"\n";
   EXPECT_EQ(
       Message(Parse(scratch).status()),
-      "recipe.toml:1:1: [model] tokenizer: a model from scratch brings none; set \"bytes\", \"characters\" "
-      "or a path\n"
+      "recipe.toml:1:1: [model] tokenizer: a model from scratch brings none; set \"bytes\", \"characters\", "
+      "\"world\" or a path\n"
       "recipe.toml:4:9: [model] heads: 8 doesn't divide width = 60; the size of a head is width / heads\n"
       "recipe.toml:5:12: [model] kv_heads: 3 doesn't divide heads = 8");
 }

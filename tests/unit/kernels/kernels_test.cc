@@ -199,6 +199,26 @@ TEST(Transpose, MovesEveryValue) {
   }
 }
 
+TEST(Transpose, WritesWholePanelsTheSame) {
+  for (long columns : {1, 8, 31, 100}) {
+    Data from(Numbers(kPanelColumns * columns, 10));
+    for (const auto& [level, name] : Levels())
+      for (Element element : {Element::kF32, Element::kBf16}) {
+        const long bytes = element == Element::kF32 ? 4 : 2;
+        std::vector<char> memory(kPanelColumns * columns * bytes + 64);
+        char* to = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+        TableOf(level, element)
+            .transpose({from.Get(element), columns, to, kPanelColumns, kPanelColumns, columns, true});
+        for (long i = 0; i < kPanelColumns; i++)
+          for (long j = 0; j < columns; j++)
+            ASSERT_EQ(std::memcmp(to + (j * kPanelColumns + i) * bytes,
+                                  static_cast<char*>(from.Get(element)) + (i * columns + j) * bytes, bytes),
+                      0)
+                << name << " " << i << " " << j;
+      }
+  }
+}
+
 // Everything but the product, on one input: the outputs of a level.
 std::vector<Data> RunRows(const Table& table, Element element, long width) {
   const long rows = 5, heads = 3, group = 3, positions = 150;
@@ -336,6 +356,93 @@ TEST(Kernels, SegmentsHaveTheSameBitsOnAllLevels) {
           EXPECT_TRUE(plain[i] == other[i]) << name << " width " << width << " output " << i;
       }
     }
+}
+
+// One head over 45 tokens, forward and backward, and a mix of three streams: the outputs of a level.
+std::vector<Data> RunRecurrence(const Table& table, Element element, long width, bool constant, bool plain_keys) {
+  const long tokens = 45, step = width + 16, size = tokens * step;
+  Data r(Numbers(size, 31)), k(Numbers(size, 32)), v(Numbers(size, 33)), dy(Numbers(size, 34)), y = Zeros(size),
+      dr = y, dk = y, dv = y;
+  std::vector<float> decay = Numbers(size, 35), u = Numbers(width, 36), state = Numbers(width * width, 37),
+                     dstate = Numbers(width * width, 38), ddecay(size), du(width),
+                     scratch(table.wkv_floats(tokens, width));
+  for (float& x : decay) x = 4 * x - 2;  // factors from 0.9975 to 6e-4
+  kernels::WkvArgs args{r.Get(element), k.Get(element), v.Get(element), y.Get(element), step,
+                        decay.data(),   constant ? 0 : step, plain_keys ? u.data() : nullptr, state.data(), tokens,
+                        width,          !plain_keys};
+  const std::vector<float> start = state;
+  table.wkv(args);
+  const std::vector<float> end = state;
+  state = start;
+  kernels::WkvBackwardArgs back{args,          dy.Get(element), dr.Get(element), dk.Get(element), dv.Get(element),
+                                ddecay.data(), du.data(),       dstate.data(),   scratch.data()};
+  table.wkv_backward(back);
+  EXPECT_EQ(state, start);
+  std::vector<Data> all = {y, dr, dk, dv};
+  for (const auto& x : {end, ddecay, du, dstate}) all.emplace_back(x);
+  return all;
+}
+
+TEST(Kernels, RecurrencesHaveTheSameBitsOnAllLevels) {
+  for (long width : {16, 48, 64, 128})
+    for (bool constant : {false, true})
+      for (bool plain_keys : {false, true})
+        for (Element element : {Element::kF32, Element::kBf16}) {
+          const auto run = [&](Level level) {
+            return RunRecurrence(TableOf(level, element), element, width, constant, plain_keys);
+          };
+          const std::vector<Data> plain = run(Level::kPlain);
+          EXPECT_NE(plain[0].At(element, 7), 0);
+          for (const auto& [level, name] : Levels()) {
+            const std::vector<Data> other = run(level);
+            for (size_t i = 0; i < plain.size(); i++)
+              EXPECT_TRUE(plain[i] == other[i]) << name << " width " << width << " output " << i;
+          }
+        }
+}
+
+std::vector<Data> RunShiftMix(const Table& table, Element element, long width, bool of_current) {
+  const long rows = 9, streams = 3;
+  Data z(Numbers(rows * width, 41)), first(Numbers(width, 42)), mu(Numbers(streams * width, 43)),
+      m(Numbers(rows * width, 44)), dout(Numbers(streams * rows * width, 45)), out = Zeros(streams * rows * width),
+      dm = Zeros(rows * width);
+  std::vector<float> dz(rows * width), dbefore = dz, dmu = Numbers(streams * width, 46);
+  const long bytes = element == Element::kF32 ? 4 : 2;
+  const auto at = [&](Data& data, long i) { return static_cast<char*>(data.Get(element)) + i * bytes; };
+  std::vector<const void*> before = {at(first, 0)};
+  for (long row = 0; row + 1 < rows; row++) before.push_back(at(z, row * width));
+  kernels::ShiftMixBackwardArgs back{};
+  kernels::ShiftMixArgs& args = back.forward;
+  args = {at(z, 0), before.data(), rows, width, 0, width, streams, {}, {}, {}, of_current};
+  for (long s = 0; s < streams; s++) {
+    args.mu[s] = at(mu, s * width);
+    args.out[s] = at(out, s * rows * width);
+    back.dout[s] = at(dout, s * rows * width);
+    back.dmu[s] = dmu.data() + s * width;
+  }
+  args.m[1] = at(m, 0);
+  back.dm[1] = at(dm, 0);
+  back.dz = dz.data();
+  back.dbefore = dbefore.data();
+  table.shift_mix(args);
+  table.shift_mix_backward(back);
+  std::vector<Data> all = {out, dm};
+  for (const auto& x : {dz, dbefore, dmu}) all.emplace_back(x);
+  return all;
+}
+
+TEST(Kernels, ShiftMixesHaveTheSameBitsOnAllLevels) {
+  for (long width : {6, 16, 40, 128})
+    for (bool of_current : {false, true})
+      for (Element element : {Element::kF32, Element::kBf16}) {
+        const std::vector<Data> plain = RunShiftMix(TableOf(Level::kPlain, element), element, width, of_current);
+        EXPECT_NE(plain[0].At(element, 5), 0);
+        for (const auto& [level, name] : Levels()) {
+          const std::vector<Data> other = RunShiftMix(TableOf(level, element), element, width, of_current);
+          for (size_t i = 0; i < plain.size(); i++)
+            EXPECT_TRUE(plain[i] == other[i]) << name << " width " << width << " output " << i;
+        }
+      }
 }
 
 }  // namespace

@@ -4,7 +4,10 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "nn_fixture.h"
+#include "volery/nn/initialise.h"
 
 namespace volery::nn {
 namespace {
@@ -174,6 +177,66 @@ TEST(Linear, BFloat16TrainsIntoFloat32Gradients) {
       EXPECT_LE(Difference(leaves.at(name).grad() - 1, exact.at(name).grad()), bound) << name << " " << dots;
     }
     EXPECT_LE(Difference(input.grad(), exact_x.grad()), 0.2);
+  }
+}
+
+// A matrix held transposed, or as one of several in a tensor, is the matrix: forward, packed, and gradients,
+// which go to its part only.
+TEST(Linear, TakesTransposedMatricesAndPartsOfATensor) {
+  for (at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const int64_t in = 70, out = 90;
+    const at::Tensor w = Random({out, in}, 21, dtype), x = Random({11, in}, 22, dtype), dy = Random({11, out}, 23, dtype);
+    NamedTensors tensors = {{"plain", w.clone()},
+                            {"turned", w.t().contiguous()},
+                            {"parts", at::stack({Random({in, out}, 24, dtype), w.t()}).contiguous()},
+                            {"b", Random({1, 1, out}, 25, dtype)}};
+    for (auto& [name, tensor] : tensors) tensor.set_requires_grad(true);
+    const std::vector<LinearSpec> specs = {
+        {"plain", "b", in, out}, {"turned", "b", in, out, true}, {"parts", "b", in, out, true, 2, 1}};
+    const auto factory = MakeLinearFactory(/*bfloat16_dots=*/false);
+    at::Tensor expected, expected_dx, expected_dw;
+    for (const LinearSpec& spec : specs) {
+      at::Tensor input = x.clone().set_requires_grad(true);
+      const at::Tensor y = factory->Make(spec, tensors)->Forward(input);
+      y.backward(dy);
+      at::Tensor dw = tensors.at(spec.weight).grad();
+      if (spec.parts > 0) {
+        EXPECT_EQ(dw[0].abs().max().item<double>(), 0);
+        dw = dw[1];
+      }
+      if (spec.transposed) dw = dw.t();
+      {
+        const at::NoGradGuard no_grad;
+        EXPECT_LE(Difference(factory->Pack({spec}, tensors)->Forward(x), y), 1e-12) << spec.weight << dtype;
+      }
+      if (!expected.defined()) expected = y, expected_dx = input.grad(), expected_dw = dw;
+      EXPECT_LE(Difference(y, expected), 1e-12) << spec.weight << dtype;
+      EXPECT_LE(Difference(input.grad(), expected_dx), 1e-5) << spec.weight << dtype;
+      EXPECT_LE(Difference(dw, expected_dw), 1e-5) << spec.weight << dtype;
+    }
+    EXPECT_LE(Difference(tensors.at("b").grad().view({-1}), dy.to(at::kDouble).sum(0) * 3),
+              dtype == at::kBFloat16 ? 0.2 : 1e-4);
+  }
+  const NamedTensors wrong = {{"w", at::ones({3, 4})}};
+  EXPECT_THROW(MakeLinearFactory()->Make({"w", "", 4, 3, true}, wrong), std::invalid_argument);
+  EXPECT_THROW(MakeLinearFactory()->Make({"w", "", 4, 3, false, 2, 0}, wrong), std::invalid_argument);
+}
+
+TEST(Initialise, DrawsUniformAndOrthogonalMatrices) {
+  at::Tensor u = at::empty({300, 70});
+  FillUniform(u, 0.25, 3, "u");
+  EXPECT_LE(u.abs().max().item<double>(), 0.25);
+  EXPECT_NEAR(u.mean().item<double>(), 0, 0.005);
+  EXPECT_NEAR(u.std().item<double>(), 0.25 / std::sqrt(3.0), 0.002);
+  for (auto [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{40, 40}, {90, 30}, {30, 90}}) {
+    at::Tensor q = at::empty({rows, columns}), again = at::empty({rows, columns}), other = again.clone();
+    FillOrthogonal(q, 2, 3, "q");
+    FillOrthogonal(again, 2, 3, "q");
+    FillOrthogonal(other, 2, 4, "q");
+    EXPECT_TRUE(at::equal(q, again));
+    EXPECT_FALSE(at::equal(q, other));
+    const at::Tensor square = rows > columns ? q.t().mm(q) : q.mm(q.t());
+    EXPECT_LE(Difference(square, at::eye(std::min(rows, columns)) * 4), 1e-5);
   }
 }
 

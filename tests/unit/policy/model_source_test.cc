@@ -271,6 +271,12 @@ TEST(ModelSource, NamedChatTemplateNeedsItsTokens) {
   OpenOptions options = Characters();
   options.chat_template = "chatml";
   EXPECT_THAT(folder.Refusal(options), HasSubstr("ends turns with <|im_end|>"));
+  options.chat_template = "rwkv-world";
+  const auto world = folder.Open(options);
+  ASSERT_TRUE(world.ok()) << world.status();
+  EXPECT_THAT(world->stop_texts, ElementsAre("\n\nUser:"));
+  EXPECT_EQ(world->answer_end, 11);  // <|eos|> of ten characters
+  EXPECT_THAT(world->stop_ids, testing::Contains(11));
   options.chat_template = "chatmk";
   EXPECT_THAT(folder.Refusal(options), HasSubstr("chatmk"));
 }

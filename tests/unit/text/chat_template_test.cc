@@ -2,14 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "core/text/template_canon.h"
+#include "core/text/world_tokenizer.h"
 #include "tests/unit/text/golden_rows.h"
 
 namespace volery::text {
 namespace {
 
 constexpr ChatTemplate kAll[] = {ChatTemplate::kChatMl, ChatTemplate::kSmolLm2, ChatTemplate::kQwen25,
-                                 ChatTemplate::kQwen3, ChatTemplate::kLlama3};
+                                 ChatTemplate::kQwen3,  ChatTemplate::kLlama3,  ChatTemplate::kRwkvWorld};
 
 TEST(ChatTemplate, RendersAsTransformersDoes) {
   const auto golden = nlohmann::json::parse(GoldenText("chat.json"));
@@ -32,16 +35,52 @@ TEST(ChatTemplate, RendersAsTransformersDoes) {
   for (const auto& [name, count] : counts) EXPECT_GE(count, 14) << name;
 }
 
+TEST(ChatTemplate, RendersWorldChatsAsTransformersDoes) {
+  const auto golden = nlohmann::json::parse(GoldenText("world_chat.json"));
+  EXPECT_EQ(ChatTemplateJinja(ChatTemplate::kRwkvWorld), golden["exported"].get<std::string>());
+  EXPECT_EQ(RecogniseTemplate(golden["published"]), ChatTemplate::kRwkvWorld);
+  ASSERT_GE(golden["renderings"].size(), 30u);
+  for (const auto& row : golden["renderings"]) {
+    std::vector<ChatMessage> messages;
+    for (const auto& message : row["messages"]) messages.push_back({message["role"], message["content"]});
+    ChatOptions options;
+    options.add_generation_prompt = row["add_generation_prompt"];
+    std::string expected = row["text"];
+    if (row["template"] == "published") {
+      ASSERT_TRUE(expected.starts_with(kWorldEndContent));
+      expected = expected.substr(std::strlen(kWorldEndContent));
+    }
+    const auto text = RenderChat(ChatTemplate::kRwkvWorld, messages, options);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_EQ(*text, expected) << row["messages"].dump();
+  }
+}
+
+TEST(ChatTemplate, SaysWhatEndsAnAnswer) {
+  EXPECT_STREQ(EndOfTurn(ChatTemplate::kChatMl), "<|im_end|>");
+  EXPECT_STREQ(EndOfTurn(ChatTemplate::kLlama3), "<|eot_id|>");
+  EXPECT_STREQ(EndOfTurn(ChatTemplate::kRwkvWorld), "");
+  EXPECT_TRUE(StopTexts(ChatTemplate::kChatMl, true).empty());
+  EXPECT_EQ(StopTexts(ChatTemplate::kRwkvWorld), (std::vector<std::string>{"\n\nUser:"}));
+  EXPECT_EQ(StopTexts(ChatTemplate::kRwkvWorld, true), (std::vector<std::string>{"\n\nUser:", "\n\n"}));
+}
+
 TEST(ChatTemplate, NamesAreUniqueAndUnknownOnesAreRefused) {
   for (const ChatTemplate chat_template : kAll)
     EXPECT_EQ(*ChatTemplateFromName(ChatTemplateName(chat_template)), chat_template);
-  EXPECT_NE(Message(ChatTemplateFromName("alpaca").status()).find("'alpaca' is unknown"), std::string::npos);
+  EXPECT_NE(
+      Message(ChatTemplateFromName("alpaca").status())
+          .find("'alpaca' is unknown; there are chatml, smollm2, qwen2.5, qwen3, llama3 and rwkv-world"),
+      std::string::npos);
 }
 
 TEST(ChatTemplate, RefusesWhatItCannotRender) {
   EXPECT_FALSE(RenderChat(ChatTemplate::kChatMl, {}, {}).ok());
   EXPECT_NE(Message(RenderChat(ChatTemplate::kQwen25, {{"user", "x"}, {"critic", "y"}}, {}).status())
                 .find("message 1 has role 'critic'"),
+            std::string::npos);
+  EXPECT_NE(Message(RenderChat(ChatTemplate::kRwkvWorld, {{"tool", "x"}}, {}).status())
+                .find("message 0 has role 'tool'"),
             std::string::npos);
   EXPECT_FALSE(RenderChat(ChatTemplate::kLlama3, {{"user", "\xFF"}}, {}).ok());
 }

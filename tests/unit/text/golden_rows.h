@@ -18,8 +18,8 @@ inline std::string GoldenText(const std::string& name) {
   return text.ok() ? *text : "null";
 }
 
-inline void ExpectGoldenRows(const Tokenizer& tokenizer, const std::string& recording) {
-  const auto rows = nlohmann::json::parse(GoldenText(recording));
+inline void ExpectGoldenRows(const Tokenizer& tokenizer, const nlohmann::json& rows,
+                             const std::string& recording) {
   ASSERT_GT(rows.size(), 200u);
   for (const auto& row : rows) {
     const auto text = row["text"].get<std::string>();
@@ -35,6 +35,10 @@ inline void ExpectGoldenRows(const Tokenizer& tokenizer, const std::string& reco
     EXPECT_EQ(tokenizer.Encode(text, plain), row["plain"].get<std::vector<int32_t>>())
         << recording << ": " << row["text"].dump();
   }
+}
+
+inline void ExpectGoldenRows(const Tokenizer& tokenizer, const std::string& recording) {
+  ExpectGoldenRows(tokenizer, nlohmann::json::parse(GoldenText(recording)), recording);
 }
 
 }  // namespace volery::text

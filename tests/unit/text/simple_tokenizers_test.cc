@@ -14,7 +14,7 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 std::shared_ptr<Tokenizer> Reread(const Tokenizer& tokenizer) {
-  const auto made = BpeFromTokenizerJson(tokenizer.ToTokenizerJson(), "written.json");
+  const auto made = BpeFromTokenizerJson(tokenizer.Files().at("tokenizer.json"), "written.json");
   EXPECT_TRUE(made.ok()) << made.status();
   return made.ok() ? *made : nullptr;
 }

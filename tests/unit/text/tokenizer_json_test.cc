@@ -31,10 +31,10 @@ TEST(TokenizerJson, WhatIsWrittenReadsBackTheSame) {
   for (const std::string name : kSmall) {
     const auto first = Load(GoldenText("small_" + name + ".json"));
     ASSERT_NE(first, nullptr);
-    const auto second = Load(first->ToTokenizerJson());
+    const auto second = Load(first->Files().at("tokenizer.json"));
     ASSERT_NE(second, nullptr) << name;
     ExpectGoldenRows(*second, "small_" + name + ".ids.json");
-    EXPECT_EQ(second->ToTokenizerJson(), first->ToTokenizerJson());
+    EXPECT_EQ(second->Files().at("tokenizer.json"), first->Files().at("tokenizer.json"));
   }
 }
 
