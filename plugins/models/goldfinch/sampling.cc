@@ -192,18 +192,14 @@ struct Model::Prepared final : native::PreparedWeights {
 std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::NamedTensors& weights,
                                                               int64_t version) const {
   const at::NoGradGuard no_grad;
-  RefuseSurplus(weights, parameters_);
+  CheckTensors(weights, parameters_);
   auto out = std::make_shared<Prepared>();
   out->id = version;
   const auto converted = [&](const std::string& name, at::IntArrayRef shape, bool copy) {
     return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
   };
   const Source source{
-      [&](const std::string& name, at::IntArrayRef shape) {
-        at::Tensor copy = converted(name, shape, true);
-        out->packed_bytes += static_cast<int64_t>(copy.nbytes());
-        return copy;
-      },
+      [&](const std::string& name, at::IntArrayRef shape) { return converted(name, shape, true); },
       [&](const nn::LinearSpec& spec) {
         native::NamedTensors parts{{spec.weight, converted(spec.weight, spec.shape(), false)}};
         if (!spec.bias.empty()) parts[spec.bias] = converted(spec.bias, {1, 1, spec.out}, false);

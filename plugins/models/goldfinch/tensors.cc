@@ -186,7 +186,8 @@ at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string&
   return found->second;
 }
 
-void RefuseSurplus(const native::NamedTensors& tensors, const std::vector<Parameter>& parameters) {
+void CheckTensors(const native::NamedTensors& tensors, const std::vector<Parameter>& parameters) {
+  for (const Parameter& p : parameters) RequireTensor(tensors, p.spec.name, p.spec.shape);
   if (tensors.size() == parameters.size()) return;
   std::set<std::string> known;
   for (const Parameter& p : parameters) known.insert(p.spec.name);

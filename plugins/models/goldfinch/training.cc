@@ -125,7 +125,7 @@ class Model::Context final : public native::TrainContext, public LayerOps {
 };
 
 void Model::Bind(const native::NamedTensors& parameters) {
-  RefuseSurplus(parameters, parameters_);
+  CheckTensors(parameters, parameters_);
   const Source source{
       [&](const std::string& name, at::IntArrayRef shape) { return RequireTensor(parameters, name, shape); },
       [&](const nn::LinearSpec& spec) { return Product{options_.linears->Make(spec, parameters), nullptr}; }};

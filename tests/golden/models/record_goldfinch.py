@@ -189,7 +189,8 @@ def record_training(model, tokens):
     loss = cross_entropy(logits, tokens)
     loss.backward()
     out = {"tokens": tokens, "logits": logits.detach(), "loss": loss.detach().reshape(1), **taps}
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    # Copies: a later change of the model's dtype takes the gradients with it.
+    gradients = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
     total = sum(float(g.square().sum()) for g in gradients.values() if g is not None) ** 0.5
     silent = {"none": [name for name, g in gradients.items() if g is None],
               "zero": [name for name, g in gradients.items() if g is not None and float(g.norm()) < 1e-12 * total]}
