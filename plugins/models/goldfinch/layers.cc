@@ -26,6 +26,11 @@ class Taker {
   Product Matrix(const std::string& name, int64_t in, int64_t out) const {
     return source_.product({Full(name) + ".weight", "", in, out});
   }
+  Products Fused(const std::vector<const char*>& names, int64_t in, int64_t out) const {
+    std::vector<nn::LinearSpec> specs;
+    for (const char* name : names) specs.push_back({Full(name) + ".weight", "", in, out});
+    return source_.products(specs);
+  }
   Product Square(const std::string& name) const { return Matrix(name, c_.width, c_.width); }
   LowRank TakeLowRank(const std::string& name, int64_t rank, const std::string& bias = "") const {
     return {source_.product({Full(name + "_w1"), "", c_.width, rank, true}),
@@ -92,8 +97,7 @@ class Taker {
   ChannelWeights Channel() const {
     ChannelWeights w;
     if (c_.channel == ChannelMix::kLlama) {
-      w.gate = Matrix("ffn.w1", c_.width, c_.ffn_width);
-      w.up = Matrix("ffn.w3", c_.width, c_.ffn_width);
+      w.gate_up = Fused({"ffn.w1", "ffn.w3"}, c_.width, c_.ffn_width);
       w.down = Matrix("ffn.w2", c_.ffn_width, c_.width);
       return w;
     }
@@ -167,8 +171,9 @@ at::Tensor TimeMixGptAlpha(const Config& c, const GptAlphaWeights& w, int64_t la
 }
 
 at::Tensor TimeMixLlama(const Config& c, const LlamaWeights& w, int64_t layer, const at::Tensor& z, LayerOps& ops) {
-  const at::Tensor q = Rotated(c, w.query(z), ops.query_rotary), k = Rotated(c, w.key(z), ops.key_rotary);
-  return w.output(ops.Attend(layer, q, k, w.value(z)));
+  const std::vector<at::Tensor> qkv = w.query_key_value(z);
+  const at::Tensor q = Rotated(c, qkv[0], ops.query_rotary), k = Rotated(c, qkv[1], ops.key_rotary);
+  return w.output(ops.Attend(layer, q, k, qkv[2]));
 }
 
 at::Tensor TimeMixOf(const Config& c, const Layer& layer, const at::Tensor& z, const GoldRows& rows, LayerOps& ops) {
@@ -189,12 +194,33 @@ at::Tensor TimeMixOf(const Config& c, const Layer& layer, const at::Tensor& z, c
 // Equations 22 to 25.
 at::Tensor ChannelMixOf(const Config& c, const Layer& layer, const at::Tensor& z, LayerOps& ops) {
   const ChannelWeights& w = layer.channel;
-  if (c.channel == ChannelMix::kLlama) return w.down(nn::SiluGate(w.gate(z), w.up(z)));
+  if (c.channel == ChannelMix::kLlama) {
+    const std::vector<at::Tensor> gate_up = w.gate_up(z);
+    return w.down(nn::SiluGate(gate_up[0], gate_up[1]));
+  }
   const auto x = ops.Mix(Shift::kChannel, layer.index, z, {{w.mix_k, {}}, {w.mix_r, {}}}, false);
   return nn::SigmoidGate(w.receptance(x[1]), w.value(nn::SquaredRelu(w.key(x[0]))));
 }
 
 }  // namespace
+
+std::vector<at::Tensor> Products::operator()(const at::Tensor& x) const {
+  std::vector<at::Tensor> out;
+  for (const auto& product : trained) out.push_back(product->Forward(x));
+  if (!packed) return out;
+  const at::Tensor all = packed->Forward(x);
+  int64_t begin = 0;
+  for (int64_t width : widths) {
+    out.push_back(all.narrow(1, begin, width));
+    begin += width;
+  }
+  return out;
+}
+
+Product Source::product(const nn::LinearSpec& spec) const {
+  Products one = products({spec});
+  return {one.trained.empty() ? nullptr : std::move(one.trained[0]), std::move(one.packed)};
+}
 
 Layer TakeLayer(const Config& c, int64_t index, const Source& source) {
   const Taker take(c, source, index);
@@ -216,7 +242,7 @@ Layer TakeLayer(const Config& c, int64_t index, const Source& source) {
       out.time = take.GptAlpha();
       break;
     case TimeMix::kLlama:
-      out.time = LlamaWeights{take.Square("att.wq"), take.Square("att.wk"), take.Square("att.wv"), take.Square("att.wo")};
+      out.time = LlamaWeights{take.Fused({"att.wq", "att.wk", "att.wv"}, c.width, c.width), take.Square("att.wo")};
   }
   out.channel = take.Channel();
   return out;

@@ -27,10 +27,19 @@ struct Product {
   at::Tensor operator()(const at::Tensor& x) const { return trained ? trained->Forward(x) : packed->Forward(x); }
 };
 
+// Products of one input: one after the other in training, in one where they are packed together.
+struct Products {
+  std::vector<std::unique_ptr<nn::Linear>> trained;
+  std::unique_ptr<nn::PackedLinear> packed;
+  std::vector<int64_t> widths;
+  std::vector<at::Tensor> operator()(const at::Tensor& x) const;
+};
+
 // Parameters in training, copies of one version in sampling.
 struct Source {
   std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)> tensor;
-  std::function<Product(const nn::LinearSpec& spec)> product;
+  std::function<Products(const std::vector<nn::LinearSpec>& specs)> products;
+  Product product(const nn::LinearSpec& spec) const;
 };
 
 struct Norm {
@@ -67,12 +76,14 @@ struct GptAlphaWeights {
   Norm q, k, v, out;
 };
 struct LlamaWeights {
-  Product query, key, value, output;
+  Products query_key_value;
+  Product output;
 };
 struct ChannelWeights {
   at::Tensor mix_k, mix_r;              // RWKV
   Product key, receptance, value;       // RWKV
-  Product gate, up, down;               // Llama
+  Products gate_up;                     // Llama
+  Product down;                         // Llama
 };
 
 struct Layer {

@@ -30,22 +30,26 @@ Model::Model(const std::string& config_json, const native::BuildOptions& options
   }
 }
 
-// Rows of the widest layer kind that autograd keeps of a token: inputs of the norms, streams, what the products
-// read and give, and the channel mixer's.
+// Of the layer kind that keeps most: inputs of norms, streams and what they are made of, what products read and
+// give, moments of the norms, attention's two numbers a head.
 int64_t Model::SavedElements() const {
-  const int64_t w = config_.width, f = config_.ffn_width;
-  const auto time = [&](TimeMix kind) {
+  const int64_t w = config_.width, f = config_.ffn_width, heads = config_.heads();
+  const int64_t mix = config_.mix_rank, decay = config_.decay_rank;
+  const auto kept = [&](TimeMix kind) {
     switch (kind) {
       case TimeMix::kLlama:
-        return 8 * w;
+        return 8 * w + 3 * f + 2 * heads + 4;
       case TimeMix::kGptAlpha:
-        return 20 * w;
+        return 23 * w + 2 * f + 6 * mix + 2 * heads + 12;
+      case TimeMix::kFinch:
+        return 27 * w + 2 * f + 10 * mix + 2 * decay + 2 * heads + 4;
+      case TimeMix::kFinchC2:
+        return 27 * w + 2 * f + 10 * mix + 4 * decay + 6;
       default:
-        return 28 * w;
+        return 32 * w + 2 * f + 6 * mix + 4 * config_.gold_rank + 2 * heads + 20;
     }
   };
-  const int64_t channel = config_.channel == ChannelMix::kRwkv ? 7 * w + 2 * f : 3 * w + 3 * f;
-  return std::max(time(config_.lower), time(config_.upper)) + channel;
+  return std::max(kept(config_.lower), kept(config_.upper));
 }
 
 native::StateSpec Model::state_spec(c10::ScalarType sampler_dtype) const {

@@ -200,12 +200,17 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
   };
   const Source source{
       [&](const std::string& name, at::IntArrayRef shape) { return converted(name, shape, true); },
-      [&](const nn::LinearSpec& spec) {
-        native::NamedTensors parts{{spec.weight, converted(spec.weight, spec.shape(), false)}};
-        if (!spec.bias.empty()) parts[spec.bias] = converted(spec.bias, {1, 1, spec.out}, false);
-        Product product{nullptr, options_.linears->Pack({spec}, parts)};
-        out->packed_bytes += product.packed->bytes();
-        return product;
+      [&](const std::vector<nn::LinearSpec>& specs) {
+        native::NamedTensors parts;
+        Products products;
+        for (const nn::LinearSpec& spec : specs) {
+          parts[spec.weight] = converted(spec.weight, spec.shape(), false);
+          if (!spec.bias.empty()) parts[spec.bias] = converted(spec.bias, {1, 1, spec.out}, false);
+          products.widths.push_back(spec.out);
+        }
+        products.packed = options_.linears->Pack(specs, parts);
+        out->packed_bytes += products.packed->bytes();
+        return products;
       }};
   out->ends = TakeEnds(config_, source);
   for (int64_t i = 0; i < config_.layers; i++) out->layers.push_back(TakeLayer(config_, i, source));

@@ -128,7 +128,11 @@ void Model::Bind(const native::NamedTensors& parameters) {
   CheckTensors(parameters, parameters_);
   const Source source{
       [&](const std::string& name, at::IntArrayRef shape) { return RequireTensor(parameters, name, shape); },
-      [&](const nn::LinearSpec& spec) { return Product{options_.linears->Make(spec, parameters), nullptr}; }};
+      [&](const std::vector<nn::LinearSpec>& specs) {
+        Products out;
+        for (const nn::LinearSpec& spec : specs) out.trained.push_back(options_.linears->Make(spec, parameters));
+        return out;
+      }};
   auto trained = std::make_unique<Trained>();
   trained->embedding = RequireTensor(parameters, "emb.weight", {config_.vocabulary, config_.width});
   trained->ends = TakeEnds(config_, source);
