@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/training/forward_pass.h"
 #include "model_fixture.h"
 
 namespace volery::testing {
@@ -456,6 +457,67 @@ TEST(GoldFinch, ReadsTheModelFromACheckpointsShapes) {
   EXPECT_FALSE(family.ImportPth({{"model.embed_tokens.weight", {5, 4}}}).has_value());
   // Finch is left to the plugin of the RWKV line.
   EXPECT_FALSE(family.ImportPth(FileTensors(ReadSafetensors(kGoldens + "finch/model.safetensors"))).has_value());
+}
+
+TEST(GoldFinch, ReadsFromShapesWhatAFolderLeavesOut) {
+  const native::ModelFamily& family = FindFamily("goldfinch");
+  for (const char* name : {"goldfinch", "goldfinch-half", "goldfinch-1to1", "finch", "finch-c2-gptalpha", "llama-like"}) {
+    SCOPED_TRACE(name);
+    const std::string folder = kGoldens + name, whole = ReadText(folder + "/config.json");
+    const auto shapes = FileTensors(ReadSafetensors(folder + "/model.safetensors"));
+    EXPECT_EQ(family.CompleteConfig(whole, shapes), whole);
+    const auto parameters = Build(json::parse(whole))->parameters();
+    json config = json::parse(whole);
+    for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size", "tmix", "tmix2",
+                            "cmix", "cmix2", "inv_other_layer_ratio", "kv_cache_compression_ratio"})
+      config.erase(key);
+    if (std::string(name) != "llama-like") config.erase("head_size");  // no tensor says that of attention alone
+    const auto read = Build(json::parse(family.CompleteConfig(config.dump(), shapes)))->parameters();
+    ASSERT_EQ(read.size(), parameters.size());
+    for (size_t i = 0; i < read.size(); i++) {
+      EXPECT_EQ(read[i].name, parameters[i].name);
+      EXPECT_EQ(read[i].shape, parameters[i].shape) << read[i].name;
+    }
+  }
+  const auto shapes = FileTensors(ReadSafetensors(kGoldens + "goldfinch/model.safetensors"));
+  for (const auto& [key, value] : std::map<std::string, json>{{"hidden_size", 64},
+                                                              {"tmix2", "gptalpha"},
+                                                              {"inv_other_layer_ratio", 2},
+                                                              {"kv_cache_compression_ratio", 4},
+                                                              {"time_mix_extra_dim", 16},
+                                                              {"key_value_extra_dim", 32}}) {
+    json config = Base();
+    config[key] = value;
+    EXPECT_THAT(Refusal([&] { family.CompleteConfig(config.dump(), shapes); }),
+                HasSubstr("config.json: " + key + " = " + value.dump() + ", but the tensors say"));
+  }
+}
+
+// The host may run a block again on the way back: what flows between blocks is all in x.
+TEST(GoldFinch, BlocksRunAgainGiveTheSameGradients) {
+  data::MicroBatch batch;
+  for (int64_t i = 0; i < 30; i++) {
+    batch.tokens.push_back(static_cast<int32_t>(i * 7 % 96));
+    batch.positions.push_back(i < 20 ? i : i - 10);
+  }
+  batch.segments = {{0, 10, -1}, {10, 20, 0}, {20, 30, 0}};
+  for (int64_t row = 9; row < 30; row++) batch.rows.push_back(row);
+  for (const char* name : {"goldfinch", "finch-c2-gptalpha"}) {
+    std::vector<native::NamedTensors> gradients;
+    for (training::Recording recording : {training::Recording::kGraph, training::Recording::kCheckpoint}) {
+      const TinyModel tiny = LoadModelFolder(kGoldens + name, at::kDouble);
+      training::ForwardPass pass(*tiny.model, batch, recording, at::kCPU);
+      ASSERT_EQ(pass.hidden().sizes(), at::IntArrayRef({21, 32}));
+      pass.Backward(at::randn({21, 32}, at::detail::createCPUGenerator(1), at::dtype(at::kDouble)));
+      gradients.emplace_back();
+      for (const auto& [parameter, p] : tiny.parameters)
+        if (p.grad().defined()) gradients.back()[parameter] = p.grad();
+    }
+    ASSERT_EQ(gradients[0].size(), gradients[1].size());
+    EXPECT_GT(gradients[0].size(), 60);
+    for (const auto& [parameter, g] : gradients[0])
+      EXPECT_LE(MaxDifference(g, gradients[1].at(parameter)), 1e-12 * (1 + g.abs().max().item<double>())) << parameter;
+  }
 }
 
 // The .pth has the same weights, in bfloat16.

@@ -81,12 +81,6 @@ json ParseJson(const std::string& text) {
   return config;
 }
 
-const char* NameOf(TimeMix kind) {
-  return std::find_if(std::begin(kTimeMixes), std::end(kTimeMixes),
-                      [&](const TimeMixName& n) { return n.kind == kind; })
-      ->name;
-}
-
 TimeMix ParseTimeMix(const json& config, const std::string& key) {
   if (!Has(config, key)) throw std::invalid_argument("config.json: " + key + " is missing; it names the time mixer");
   const bool upper = key == "tmix2";
@@ -169,6 +163,16 @@ std::string Joined(const std::vector<std::string>& names) {
 
 }  // namespace
 
+const char* NameOf(TimeMix kind) {
+  return std::find_if(std::begin(kTimeMixes), std::end(kTimeMixes),
+                      [&](const TimeMixName& n) { return n.kind == kind; })
+      ->name;
+}
+
+const char* NameOf(ChannelMix kind) {
+  return kind == ChannelMix::kRwkv ? "x060" : "llama";
+}
+
 int64_t FirstUpper(int64_t layers, double ratio) {
   return static_cast<int64_t>(static_cast<double>(layers) * (ratio - 1) / ratio);
 }
@@ -203,9 +207,9 @@ Config ParseConfig(const std::string& config_json) {
     c.rope_theta = NumberOr(config, "rope_theta", 0);
     if (!(*c.rope_theta > 0)) Refuse("rope_theta", config["rope_theta"], "a positive number, or null for none");
   }
-  c.mix_rank = PositiveOr(config, "mix_rank", 32);
-  c.decay_rank = PositiveOr(config, "decay_rank", 64);
-  c.gold_rank = PositiveOr(config, "gold_rank", DefaultGoldRank(c.width));
+  c.mix_rank = PositiveOr(config, "time_mix_extra_dim", 32);
+  c.decay_rank = PositiveOr(config, "time_decay_extra_dim", 64);
+  c.gold_rank = PositiveOr(config, "key_value_extra_dim", DefaultGoldRank(c.width));
   c.stop_ids = StopIds(config);
   c.family = FamilyName(c);
   return c;
@@ -219,7 +223,6 @@ std::vector<std::string> Families() {
 
 std::string ConfigJson(const Config& c, double ratio, int64_t bos_id, int64_t eos_id, int64_t pad_id) {
   const auto id = [](int64_t value) { return value >= 0 ? ordered_json(value) : ordered_json(nullptr); };
-  const char* channel = c.channel == ChannelMix::kRwkv ? "x060" : "llama";
   ordered_json out;
   out["model_type"] = "goldfinch";
   out["architectures"] = {"GoldFinchForCausalLM"};
@@ -236,8 +239,8 @@ std::string ConfigJson(const Config& c, double ratio, int64_t bos_id, int64_t eo
   out["tie_word_embeddings"] = false;
   out["tmix"] = NameOf(c.lower);
   out["tmix2"] = NameOf(c.upper);
-  out["cmix"] = channel;
-  out["cmix2"] = channel;
+  out["cmix"] = NameOf(c.channel);
+  out["cmix2"] = NameOf(c.channel);
   out["inv_other_layer_ratio"] = ratio;
   if (c.gold()) {
     const double compression = static_cast<double>(c.width) / static_cast<double>(c.compressed);
@@ -246,9 +249,9 @@ std::string ConfigJson(const Config& c, double ratio, int64_t bos_id, int64_t eo
   out["use_one_minus_w"] = c.scale_key;
   out["use_v2"] = c.second_value;
   out["rope_theta"] = c.rope_theta ? ordered_json(*c.rope_theta) : ordered_json(nullptr);
-  if (c.mix_rank != 32) out["mix_rank"] = c.mix_rank;
-  if (c.decay_rank != 64) out["decay_rank"] = c.decay_rank;
-  if (c.gold_rank != DefaultGoldRank(c.width)) out["gold_rank"] = c.gold_rank;
+  if (c.mix_rank != 32) out["time_mix_extra_dim"] = c.mix_rank;
+  if (c.decay_rank != 64) out["time_decay_extra_dim"] = c.decay_rank;
+  if (c.gold_rank != DefaultGoldRank(c.width)) out["key_value_extra_dim"] = c.gold_rank;
   return out.dump(2) + "\n";
 }
 

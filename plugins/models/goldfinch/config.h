@@ -26,6 +26,7 @@ struct Config {
   bool second_value = true; // Finch-C2: v2 in place of the bonus
   std::optional<double> rope_theta;
   double eps = 1e-5, head_norm_eps = 64e-5;
+  // Of the low-rank matrices: mixes; decay and second value; GOLD's keys and values.
   int64_t mix_rank = 32, decay_rank = 64, gold_rank = 64;
   std::vector<int64_t> stop_ids;
 
@@ -51,6 +52,9 @@ Config ParseConfig(const std::string& config_json);
 std::vector<std::string> Families();
 // Throws std::invalid_argument for a family or a shape that doesn't work out.
 std::string ScratchConfigJson(const native::ScratchConfig& config);
+// As config.json has it.
+const char* NameOf(TimeMix kind);
+const char* NameOf(ChannelMix kind);
 // The text of a config.json; `ratio`: layers / layers of the upper kind.
 std::string ConfigJson(const Config& config, double ratio, int64_t bos_id, int64_t eos_id, int64_t pad_id);
 

@@ -19,6 +19,10 @@ class Family final : public native::ModelFamily {
   std::string ScratchConfigJson(const native::ScratchConfig& config) const override {
     return goldfinch::ScratchConfigJson(config);
   }
+  std::string CompleteConfig(const std::string& config_json,
+                             const std::vector<native::FileTensor>& tensors) const override {
+    return goldfinch::CompleteConfig(config_json, tensors);
+  }
   native::ImportPlan ImportGguf(const std::map<std::string, native::MetaValue>&,
                                 const std::vector<std::string>&) const override {
     throw std::invalid_argument("GoldFinch has no GGUF form; open a model folder or the reference's .pth file");

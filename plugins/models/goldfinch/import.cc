@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "config.h"
@@ -98,19 +99,81 @@ void CheckShapes(const Shapes& shapes, const std::vector<Parameter>& parameters)
   if (!left.empty()) throw std::invalid_argument("tensor " + left.begin()->first + " is none of the model's");
 }
 
+Shapes ShapesOf(const std::vector<native::FileTensor>& tensors) {
+  Shapes out;
+  for (const native::FileTensor& t : tensors) out[t.name] = t.shape;
+  return out;
+}
+
+// What the tensors say: all but positions, switches and the context.
+Config ReadConfig(const Shapes& shapes) {
+  Config c;
+  c.layers = Layers(shapes);
+  ReadKinds(shapes, c);
+  ReadWidths(shapes, c);
+  return c;
+}
+
+// Sets a key that is missing, and holds one that is there against the tensors.
+class Completion {
+ public:
+  explicit Completion(nlohmann::ordered_json& config) : config_(config) {}
+  template <class Value>
+  void Set(const char* key, const Value& value) {
+    if (Missing(key))
+      Add(key, value);
+    else if (config_[key] != value)
+      Contradict(key, nlohmann::json(value).dump());
+  }
+  // A rank or width with a usual value, which need not be written.
+  void SetUnlessUsual(const char* key, int64_t value, int64_t usual) {
+    if (value != usual || !Missing(key)) Set(key, value);
+  }
+  void SetRatio(const Config& c) {
+    constexpr char key[] = "inv_other_layer_ratio";
+    if (c.first_upper >= c.layers) return;
+    if (Missing(key))
+      Add(key, RatioOf(c));
+    else if (!config_[key].is_number() || FirstUpper(c.layers, config_[key].get<double>()) != c.first_upper)
+      Contradict(key, std::to_string(c.layers - c.first_upper) + " of " + std::to_string(c.layers) +
+                          " layers are of the upper kind");
+  }
+  void SetCompression(const Config& c) {
+    constexpr char key[] = "kv_cache_compression_ratio";
+    if (!c.gold()) return;
+    const auto width = static_cast<double>(c.width), ratio = width / static_cast<double>(c.compressed);
+    if (Missing(key))
+      Add(key, ratio);
+    else if (!config_[key].is_number() ||
+             static_cast<int64_t>(width / config_[key].get<double>() + 1e-6) != c.compressed)
+      Contradict(key, "keys of " + std::to_string(c.compressed) + " values");
+  }
+  bool changed() const { return changed_; }
+
+ private:
+  bool Missing(const char* key) const { return !config_.contains(key) || config_[key].is_null(); }
+  template <class Value>
+  void Add(const char* key, const Value& value) {
+    config_[key] = value;
+    changed_ = true;
+  }
+  [[noreturn]] void Contradict(const char* key, const std::string& found) const {
+    throw std::invalid_argument(std::string("config.json: ") + key + " = " + config_[key].dump() +
+                                ", but the tensors say " + found);
+  }
+  nlohmann::ordered_json& config_;
+  bool changed_ = false;
+};
+
 }  // namespace
 
 std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor>& tensors) {
-  Shapes shapes;
-  for (const native::FileTensor& t : tensors) shapes[t.name] = t.shape;
-  Config c;
-  c.layers = Layers(shapes);
+  const Shapes shapes = ShapesOf(tensors);
   // Finch alone is what the original RWKV code saves too: its own plugin's.
   bool ours = false;
-  for (int64_t i = 0; i < c.layers; i++) ours |= KindOf(shapes, i).value_or(TimeMix::kFinch) != TimeMix::kFinch;
+  for (int64_t i = 0; i < Layers(shapes); i++) ours |= KindOf(shapes, i).value_or(TimeMix::kFinch) != TimeMix::kFinch;
   if (!ours) return std::nullopt;
-  ReadKinds(shapes, c);
-  ReadWidths(shapes, c);
+  Config c = ReadConfig(shapes);
   c.context = 1024;
   if (c.lower == TimeMix::kGptAlpha || c.lower == TimeMix::kLlama) c.rope_theta = 10000;
   native::ImportPlan plan;
@@ -119,6 +182,30 @@ std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor
   CheckShapes(shapes, parameters);
   for (const Parameter& p : parameters) plan.tensors.push_back({p.spec.name, p.spec.name});
   return plan;
+}
+
+std::string CompleteConfig(const std::string& config_json, const std::vector<native::FileTensor>& tensors) {
+  const Shapes shapes = ShapesOf(tensors);
+  nlohmann::ordered_json config = nlohmann::ordered_json::parse(config_json, nullptr, false);
+  if (!config.is_object() || Layers(shapes) == 0) return config_json;  // refused later, with what is wrong
+  const Config c = ReadConfig(shapes);
+  Completion complete(config);
+  complete.Set("hidden_size", c.width);
+  complete.Set("num_hidden_layers", c.layers);
+  complete.Set("vocab_size", c.vocabulary);
+  complete.Set("intermediate_size", c.ffn_width);
+  complete.Set("tmix", NameOf(c.lower));
+  complete.Set("tmix2", NameOf(c.upper));
+  complete.Set("cmix", NameOf(c.channel));
+  complete.Set("cmix2", NameOf(c.channel));
+  if (!Attends(c.lower)) complete.Set("head_size", c.head_size);
+  complete.SetRatio(c);
+  complete.SetCompression(c);
+  const Config usual;
+  if (c.lower != TimeMix::kLlama) complete.SetUnlessUsual("time_mix_extra_dim", c.mix_rank, usual.mix_rank);
+  if (!Attends(c.lower)) complete.SetUnlessUsual("time_decay_extra_dim", c.decay_rank, usual.decay_rank);
+  if (c.gold()) complete.SetUnlessUsual("key_value_extra_dim", c.gold_rank, DefaultGoldRank(c.width));
+  return complete.changed() ? config.dump(2) + "\n" : config_json;
 }
 
 }  // namespace volery::goldfinch

@@ -46,10 +46,12 @@ int64_t Model::SavedElements() const {
       case TimeMix::kFinchC2:
         return 27 * w + 2 * f + 10 * mix + 4 * decay + 6;
       default:
-        return 32 * w + 2 * f + 6 * mix + 4 * config_.gold_rank + 2 * heads + 20;
+        return 30 * w + 2 * f + 6 * mix + 4 * config_.gold_rank + 2 * heads + 16;
     }
   };
-  return std::max(kept(config_.lower), kept(config_.upper));
+  // The layer below the first GOLD layer makes the proto-keys too.
+  const int64_t keys = config_.gold() ? 5 * w + config_.compressed + 4 : 0;
+  return std::max(kept(config_.lower) + keys, kept(config_.upper));
 }
 
 native::StateSpec Model::state_spec(c10::ScalarType sampler_dtype) const {
