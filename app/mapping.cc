@@ -101,9 +101,13 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   optim.schedule.learning_rate = t.optim.learning_rate;
   optim.schedule.warmup_steps = t.optim.warmup_steps;
   VOLERY_ASSIGN_OR_RETURN(optim.schedule.decay, training::ParseDecay(t.optim.schedule));
+  const int64_t optimiser_steps = recipe.pretrain.present ? 1 : recipe.algorithm.optimiser_steps;
+  optim.schedule.hold_steps = static_cast<int64_t>(t.optim.hold_fraction * static_cast<double>(recipe.steps * optimiser_steps));
   // A run that is cut short (steps=5 on the command line) may end within the warm-up.
-  optim.schedule.total_steps = std::max(recipe.steps * recipe.algorithm.optimiser_steps, t.optim.warmup_steps + 1);
+  optim.schedule.total_steps = std::max(recipe.steps * optimiser_steps, t.optim.warmup_steps + optim.schedule.hold_steps + 1);
   optim.schedule.final_fraction = t.optim.final_fraction;
+  optim.schedule.warmup_start = t.optim.warmup_start;
+  optim.schedule.final_weight_decay = t.optim.final_weight_decay;
   optim.adam.beta1 = t.optim.beta1;
   optim.adam.beta2 = t.optim.beta2;
   optim.adam.epsilon = t.optim.epsilon;
