@@ -40,7 +40,8 @@ CacheMode ParseCacheMode(const std::string& name) {
   if (name == "full") return CacheMode::kFull;
   if (name == "proto_keys") return CacheMode::kProtoKeys;
   if (name == "compressed") return CacheMode::kCompressed;
-  throw std::invalid_argument("cache = \"" + name + "\" is not supported; supported: full, proto_keys, compressed");
+  throw std::invalid_argument("cache = \"" + name +
+                              "\" is not supported; supported: full, proto_keys, compressed");
 }
 
 StateLayout::StateLayout(const Config& c, CacheMode mode) {
