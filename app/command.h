@@ -24,10 +24,12 @@ struct Command {
 };
 
 Command MakeRun(CLI::App& app);
+Command MakePretrain(CLI::App& app);
 Command MakePlan(CLI::App& app);
 Command MakeGenerate(CLI::App& app);
 Command MakeScore(CLI::App& app);
 Command MakeTokenize(CLI::App& app);
+Command MakeConvert(CLI::App& app);
 Command MakeReward(CLI::App& app);
 Command MakeInspect(CLI::App& app);
 Command MakePlugins(CLI::App& app);

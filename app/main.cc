@@ -19,8 +19,8 @@ int Dispatch(int argc, char** argv) {
   CLI::App app("Trains language models by asynchronous reinforcement learning.", "volery");
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
-  const std::vector<Command> commands = {MakeRun(app),   MakePlan(app),   MakeGenerate(app), MakeScore(app),  MakeTokenize(app),
-                                         MakeReward(app), MakeInspect(app), MakePlugins(app),  MakeVersion(app)};
+  const std::vector<Command> commands = {MakeRun(app),      MakePretrain(app), MakePlan(app),   MakeGenerate(app), MakeScore(app),  MakeTokenize(app),
+                                         MakeConvert(app), MakeReward(app),   MakeInspect(app), MakePlugins(app),  MakeVersion(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

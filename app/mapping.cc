@@ -44,7 +44,7 @@ StatusOr<c10::Device> ParseDevice(const std::string& word) {
 int SamplerThreads(const config::Recipe& recipe) { return CoresOr(recipe.threads.sampler); }
 int TrainerThreads(const config::Recipe& recipe) { return CoresOr(recipe.threads.trainer); }
 
-data::SamplingParams TrainingSampling(const config::Recipe& recipe, const std::vector<int32_t>& stop_ids) {
+data::SamplingParams TrainingSampling(const config::Recipe& recipe, const Stops& stops) {
   const config::RolloutRecipe& r = recipe.rollout;
   data::SamplingParams params;
   params.temperature = static_cast<float>(r.temperature);
@@ -52,7 +52,8 @@ data::SamplingParams TrainingSampling(const config::Recipe& recipe, const std::v
   params.min_p = static_cast<float>(r.min_p);
   params.top_k = static_cast<int32_t>(r.top_k);
   params.max_new_tokens = static_cast<int32_t>(r.max_new_tokens);
-  params.stop_ids = stop_ids;
+  params.stop_ids = stops.ids;
+  params.stop_rules = stops.rules;
   params.seed = static_cast<uint64_t>(recipe.seed);
   return params;
 }
@@ -100,9 +101,13 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   optim.schedule.learning_rate = t.optim.learning_rate;
   optim.schedule.warmup_steps = t.optim.warmup_steps;
   VOLERY_ASSIGN_OR_RETURN(optim.schedule.decay, training::ParseDecay(t.optim.schedule));
+  const int64_t optimiser_steps = recipe.pretrain.present ? 1 : recipe.algorithm.optimiser_steps;
+  optim.schedule.hold_steps = static_cast<int64_t>(t.optim.hold_fraction * static_cast<double>(recipe.steps * optimiser_steps));
   // A run that is cut short (steps=5 on the command line) may end within the warm-up.
-  optim.schedule.total_steps = std::max(recipe.steps * recipe.algorithm.optimiser_steps, t.optim.warmup_steps + 1);
+  optim.schedule.total_steps = std::max(recipe.steps * optimiser_steps, t.optim.warmup_steps + optim.schedule.hold_steps + 1);
   optim.schedule.final_fraction = t.optim.final_fraction;
+  optim.schedule.warmup_start = t.optim.warmup_start;
+  optim.schedule.final_weight_decay = t.optim.final_weight_decay;
   optim.adam.beta1 = t.optim.beta1;
   optim.adam.beta2 = t.optim.beta2;
   optim.adam.epsilon = t.optim.epsilon;
@@ -121,7 +126,7 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   return options;
 }
 
-orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const std::vector<int32_t>& stop_ids) {
+orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const Stops& stops) {
   orchestration::LoopOptions options;
   options.steps = recipe.steps;
   options.seed = static_cast<uint64_t>(recipe.seed);
@@ -129,7 +134,7 @@ orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const s
   options.rollout.group_size = static_cast<int32_t>(recipe.rollout.group_size);
   options.rollout.max_refill = static_cast<int>(recipe.algorithm.max_refill);
   options.rollout.max_staleness = recipe.max_staleness;
-  options.rollout.sampling = TrainingSampling(recipe, stop_ids);
+  options.rollout.sampling = TrainingSampling(recipe, stops);
   options.max_skipped = recipe.trainer.max_skipped;
   options.reward_threads = recipe.threads.rewards > 0 ? static_cast<int>(recipe.threads.rewards) : 2;
   options.checkpoint_every = recipe.checkpoint.every;

@@ -90,7 +90,7 @@ StatusOr<std::vector<std::vector<int32_t>>> ReadPrompts(const Options& options, 
   return prompts;
 }
 
-data::SamplingParams MakeParams(const Options& options, const policy::ModelSource& source) {
+StatusOr<data::SamplingParams> MakeParams(const Options& options, const policy::ModelSource& source) {
   data::SamplingParams params;
   params.temperature = options.temperature;
   params.top_p = options.top_p;
@@ -98,11 +98,12 @@ data::SamplingParams MakeParams(const Options& options, const policy::ModelSourc
   params.top_k = options.top_k;
   params.max_new_tokens = options.max_new_tokens;
   params.stop_ids = source.stop_ids;
+  VOLERY_ASSIGN_OR_RETURN(params.stop_rules, source.Stops());
   params.seed = options.seed;
   return params;
 }
 
-void Print(const data::Rollout& rollout, int64_t index, const Options& options, const policy::ModelSource& source) {
+void Print(const data::Rollout& rollout, int64_t index, const Options& options, const data::SamplingParams& params, const policy::ModelSource& source) {
   std::vector<int32_t> ids;
   std::vector<float> logprobs;
   for (const data::Span& span : rollout.spans) {
@@ -110,9 +111,8 @@ void Print(const data::Rollout& rollout, int64_t index, const Options& options, 
     ids.insert(ids.end(), span.tokens.begin(), span.tokens.end());
     logprobs.insert(logprobs.end(), span.logprobs.begin(), span.logprobs.end());
   }
-  std::span<const int32_t> without_stop(ids);
-  if (rollout.stop == data::StopReason::kStop && !ids.empty()) without_stop = without_stop.first(ids.size() - 1);
-  const std::string text = source.tokenizer.tokenizer->Decode(without_stop, false);
+  const std::string text = text::CompletionText(*source.tokenizer.tokenizer, ids, rollout.stop == data::StopReason::kStop,
+                                                params.stop_ids, params.stop_rules.get());
   if (!options.json) {
     std::cout << text << "\n";
     return;
@@ -138,15 +138,16 @@ Status Run(const Options& options) {
   VOLERY_ASSIGN_OR_RETURN(auto prepared, engine->Prepare(policy::MakeVersion(VersionId(0), std::move(opened.source.weights))));
   VOLERY_RETURN_IF_ERROR(engine->Update(std::move(prepared), data::OnUpdate::kKeep));
   std::vector<data::SampleRequest> requests;
+  VOLERY_ASSIGN_OR_RETURN(const data::SamplingParams params, MakeParams(options, opened.source));
   for (size_t i = 0; i < prompts.size(); ++i) {
-    requests.push_back({GroupId::Make(0, 0, static_cast<int>(i)), 0, options.samples, prompts[i], MakeParams(options, opened.source)});
+    requests.push_back({GroupId::Make(0, 0, static_cast<int>(i)), 0, options.samples, prompts[i], params});
   }
   base::SignalWatcher signals([](int) {});
   inference::GenerateOptions generate_options;
   generate_options.progress = [&](const inference::GenerateProgress&) { return !signals.requested(); };
   VOLERY_ASSIGN_OR_RETURN(const auto results, inference::Generate(*engine, requests, generate_options));
   for (size_t i = 0; i < results.size(); ++i) {
-    for (const data::Rollout& rollout : results[i]) Print(rollout, static_cast<int64_t>(i), options, opened.source);
+    for (const data::Rollout& rollout : results[i]) Print(rollout, static_cast<int64_t>(i), options, params, opened.source);
   }
   std::cout.flush();
   if (!std::cout.good()) return DataLossError("can't write to standard output (disk full, or the reader is gone)");

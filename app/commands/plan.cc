@@ -3,6 +3,7 @@
 
 #include "app/command.h"
 #include "app/mapping.h"
+#include "app/pretrain_setup.h"
 #include "app/run_setup.h"
 #include "app/task_setup.h"
 #include "core/base/files.h"
@@ -19,12 +20,16 @@ struct Options {
   bool reference = false;
 };
 
-// An upper bound on what stands in memory at once, part by part.
-StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source, int64_t program_bytes) {
-  VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
-  VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine, MakeEngineOptions(recipe, source.vocabulary()));
-  VOLERY_ASSIGN_OR_RETURN(const auto model, source.Build(engine.dtype, c10::kCPU));
-  const native::StateSpec state = model->state_spec(engine.dtype);
+std::string ItemLines(const policy::MemoryQuestion& question) {
+  std::string text;
+  for (const policy::MemoryItem& item : policy::EstimateMemory(question)) {
+    text += Cat(item.label, std::string(item.label.size() < 44 ? 44 - item.label.size() : 1, ' '), policy::BytesText(item.bytes), "\n");
+  }
+  return text;
+}
+
+// What training needs, whatever makes its batches.
+policy::MemoryQuestion TrainingQuestion(const training::TrainerOptions& trainer, const policy::ModelSource& source, int64_t program_bytes) {
   policy::MemoryQuestion question;
   question.parameters = source.info.parameters;
   question.vocabulary_rows = source.info.vocabulary;
@@ -34,22 +39,57 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   question.checkpointed = trainer.checkpoint_activations;
   question.program_bytes = program_bytes;
   question.compute_bytes = trainer.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
-  question.reference = recipe.algorithm.kl > 0;
   question.master_bytes = trainer.dtype == c10::ScalarType::Double ? 8 : 4;
+  question.batch_tokens = trainer.micro_batch_tokens;
+  question.head_rows = training::HeadSliceRows(trainer.head_rows, source.info.vocabulary);
+  return question;
+}
+
+// An upper bound on what stands in memory at once, part by part.
+StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source, int64_t program_bytes) {
+  VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
+  VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine, MakeEngineOptions(recipe, source.vocabulary()));
+  VOLERY_ASSIGN_OR_RETURN(const auto model, source.Build(engine.dtype, c10::kCPU));
+  const native::StateSpec state = model->state_spec(engine.dtype);
+  policy::MemoryQuestion question = TrainingQuestion(trainer, source, program_bytes);
+  question.reference = recipe.algorithm.kl > 0;
   question.sampler_bytes = engine.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
   question.takes_turns = recipe.max_staleness == 0;
   question.slots = engine.max_slots;
   question.slot_tokens = std::min(source.info.context, recipe.rollout.max_new_tokens + std::max<int64_t>(recipe.tasks.max_prompt_tokens, 128));
   question.state_bytes_per_slot = state.bytes_per_slot;
   question.state_bytes_per_token = state.bytes_per_token;
-  question.batch_tokens = trainer.micro_batch_tokens;
   question.logits_rows = engine.logits_rows;
-  question.head_rows = training::HeadSliceRows(trainer.head_rows, source.info.vocabulary);
-  std::string text;
-  for (const policy::MemoryItem& item : policy::EstimateMemory(question)) {
-    text += Cat(item.label, std::string(item.label.size() < 44 ? 44 - item.label.size() : 1, ' '), policy::BytesText(item.bytes), "\n");
-  }
-  return text;
+  return ItemLines(question);
+}
+
+void PrintModel(const policy::ModelSource& source) {
+  std::cout << "\n# model\n" << source.where << ": " << source.info.family << ", " << source.info.layers << " layers, width " << source.info.width << ", "
+            << source.info.parameters << " parameters, vocabulary " << source.info.vocabulary << " (" << source.vocabulary() << " with a token), context "
+            << source.info.context << "\n";
+  for (const std::string& note : source.notes) std::cout << note << "\n";
+}
+
+Status PrintFiles(const config::Recipe& recipe) {
+  const std::string folder = base::ResolvePath(recipe.runs, recipe.name);
+  std::cout << "\n# files\n" << folder << (base::Exists(folder) ? "  (exists already: needs --resume or another name)" : "") << "\n";
+  VOLERY_ASSIGN_OR_RETURN(const uint64_t free_bytes, base::FreeDiskBytes(recipe.runs));
+  std::cout << free_bytes / 1000000 << " MB free there\n";
+  return OkStatus();
+}
+
+Status PlanPretrain(const CheckedRecipe& checked, const policy::ModelSource& source, int64_t program_bytes) {
+  const config::Recipe& recipe = checked.recipe();
+  VOLERY_ASSIGN_OR_RETURN(const std::set<std::string> frozen, CheckPretrain(recipe, source));
+  VOLERY_ASSIGN_OR_RETURN(const PretrainText text, MakePretrainText(recipe, source));
+  VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
+  std::cout << "# recipe\n" << checked.loaded.Listing();
+  PrintModel(source);
+  if (!frozen.empty()) std::cout << source.specs.size() - frozen.size() << " of " << source.specs.size() << " tensors train\n";
+  std::cout << "\n# text\n" << DescribeText(recipe, text);
+  VOLERY_RETURN_IF_ERROR(PrintFiles(recipe));
+  std::cout << "\n# memory\n" << ItemLines(TrainingQuestion(trainer, source, program_bytes));
+  return OkStatus();
 }
 
 Status Plan(const std::vector<std::string>& words) {
@@ -57,19 +97,14 @@ Status Plan(const std::vector<std::string>& words) {
   VOLERY_ASSIGN_OR_RETURN(const CheckedRecipe checked, LoadChecked(words));
   const config::Recipe& recipe = checked.recipe();
   VOLERY_ASSIGN_OR_RETURN(const policy::ModelSource source, OpenRecipeModel(checked, false));
+  if (recipe.pretrain.present) return PlanPretrain(checked, source, program_bytes);
   VOLERY_ASSIGN_OR_RETURN(const data::TaskSplit tasks, MakeTasks(recipe, source));
   VOLERY_RETURN_IF_ERROR(MakeAlgorithm(recipe).status());
   std::cout << "# recipe\n" << checked.loaded.Listing();
-  std::cout << "\n# model\n" << source.where << ": " << source.info.family << ", " << source.info.layers << " layers, width " << source.info.width << ", "
-            << source.info.parameters << " parameters, vocabulary " << source.info.vocabulary << " (" << source.vocabulary() << " with a token), context "
-            << source.info.context << "\n";
-  for (const std::string& note : source.notes) std::cout << note << "\n";
+  PrintModel(source);
   std::cout << "\n# tasks\n" << tasks.train->size() << " to train on, " << (tasks.held_out ? tasks.held_out->size() : 0) << " held out; "
             << recipe.rollout.groups_per_step * recipe.rollout.group_size << " rollouts a step, " << recipe.steps << " steps\n";
-  const std::string folder = base::ResolvePath(recipe.runs, recipe.name);
-  std::cout << "\n# files\n" << folder << (base::Exists(folder) ? "  (exists already: needs --resume or another name)" : "") << "\n";
-  VOLERY_ASSIGN_OR_RETURN(const uint64_t free_bytes, base::FreeDiskBytes(recipe.runs));
-  std::cout << free_bytes / 1000000 << " MB free there\n";
+  VOLERY_RETURN_IF_ERROR(PrintFiles(recipe));
   VOLERY_ASSIGN_OR_RETURN(const std::string memory, MemoryText(recipe, source, program_bytes));
   std::cout << "\n# memory\n" << memory;
   return OkStatus();

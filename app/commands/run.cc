@@ -1,11 +1,10 @@
-#include <atomic>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "app/command.h"
 #include "app/mapping.h"
 #include "app/recipe_checks.h"
+#include "app/run_common.h"
 #include "app/run_printer.h"
 #include "app/run_setup.h"
 #include "app/task_setup.h"
@@ -15,9 +14,6 @@
 #include "core/base/threads.h"
 #include "core/distributed/gloo_comm.h"
 #include "core/distributed/ranks.h"
-#include "core/observe/fan_out_sink.h"
-#include "core/observe/metrics_file.h"
-#include "core/observe/tensorboard_sink.h"
 #include "core/orchestration/engine_source.h"
 #include "core/orchestration/run_folder.h"
 #include "core/policy/model_folder.h"
@@ -31,12 +27,6 @@ constexpr int kMostConstantWords = 12;
 struct Options {
   std::vector<std::string> words;
   bool resume = false;
-};
-
-// `stop` ends the run at once; `finish` lets the step in progress end.
-struct Stops {
-  base::StopToken stop, finish;
-  std::shared_ptr<std::atomic<bool>> under_way = std::make_shared<std::atomic<bool>>(false);  // there is a run folder
 };
 
 // Everything a run needs before its folder is opened.
@@ -59,53 +49,19 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   VOLERY_ASSIGN_OR_RETURN(data::TaskSplit tasks, MakeTasks(recipe, source));
   if (recipe.warmup.present) VOLERY_RETURN_IF_ERROR(CheckAnswers(source, *tasks.train));
   VOLERY_ASSIGN_OR_RETURN(auto rewards, LoadRewards(recipe, *checked.host));
-  orchestration::LoopOptions loop = MakeLoopOptions(recipe, source.stop_ids);
+  VOLERY_ASSIGN_OR_RETURN(auto stop_rules, source.Stops());
+  orchestration::LoopOptions loop = MakeLoopOptions(recipe, {source.stop_ids, std::move(stop_rules)});
   return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tasks), std::move(rewards), std::move(loop)};
-}
-
-// With the binary's path, so that a printed command works for who started it through bootstrap.sh.
-std::string Program() { return plugin::ExecutableFolder() + "/volery"; }
-
-// As a shell reads it back.
-std::string ShellWord(const std::string& word) {
-  constexpr char kPlain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
-std::string CommandText(const Options& options) {
-  std::string text = Program() + " run";
-  for (const std::string& word : options.words) {
-    if (!word.starts_with("name=")) text += " " + ShellWord(word);
-  }
-  return text;
-}
-
-StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe& recipe, const orchestration::RunFolder& folder,
-                                                           const std::optional<orchestration::Checkpoint>& resume_from, bool resume) {
-  if (resume) {
-    const StepId last(resume_from ? resume_from->step.value - 1 : -1);
-    VOLERY_RETURN_IF_ERROR(observe::MetricsFile::CutBack(folder.metrics(), last));
-    VOLERY_RETURN_IF_ERROR(observe::TensorBoardSink::CutBack(folder.events(), last));
-  }
-  auto sinks = std::make_unique<observe::FanOutSink>();
-  VOLERY_ASSIGN_OR_RETURN(auto file, observe::MetricsFile::Open(folder.metrics()));
-  sinks->Add(std::move(file));
-  if (recipe.output.tensorboard) {
-    VOLERY_ASSIGN_OR_RETURN(auto events, observe::TensorBoardSink::Open(folder.events(), base::Clock::Real()));
-    sinks->Add(std::move(events));
-  }
-  return sinks;
 }
 
 orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64_t slots, base::Watchdog* watchdog) {
   const config::Recipe& recipe = prepared.checked.recipe();
   orchestration::EngineSourceOptions options;
   options.on_update = recipe.rollout.on_update == "reread" ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
-  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
-    return tokenizer->Decode(tokens, false);
+  const data::SamplingParams& sampling = prepared.loop.rollout.sampling;
+  options.decode = [tokenizer = prepared.source.tokenizer.tokenizer, ids = sampling.stop_ids, rules = sampling.stop_rules](
+                       const std::vector<int32_t>& tokens, data::StopReason stop) -> StatusOr<std::string> {
+    return text::CompletionText(*tokenizer, tokens, stop == data::StopReason::kStop, ids, rules.get());
   };
   options.on_thread_start = [threads = SamplerThreads(recipe)] { tensor::SetComputeThreads(threads); };
   options.watchdog = watchdog;
@@ -139,12 +95,6 @@ void PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, 
   if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: ", Program(), " generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
 }
 
-int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted, bool started) {
-  if (interrupted) std::cerr << "stopped; go on with: " << folder.resume_command() << "\n";
-  if (status.ok()) return interrupted ? kExitInterrupted : kExitDone;
-  return Report(Annotate(status, "run failed"), started);
-}
-
 class Rank0Run {
  public:
   Rank0Run(Prepared prepared, const Options& options, Stops stops, distributed::Comm& comm)
@@ -152,7 +102,7 @@ class Rank0Run {
 
   int Run() {
     const config::Recipe& recipe = prepared_.checked.recipe();
-    StatusOr<orchestration::RunFolder> folder = orchestration::RunFolder::Open({recipe.runs, recipe.name, options_.resume, CommandText(options_), recipe.checkpoint.keep});
+    StatusOr<orchestration::RunFolder> folder = orchestration::RunFolder::Open({recipe.runs, recipe.name, options_.resume, CommandText("run", options_.words), recipe.checkpoint.keep});
     if (!folder.ok()) return Report(folder.status());
     *stops_.under_way = true;
     if (const Status status = base::AddLogFile(folder->logs() + "/run.log"); !status.ok()) return Report(status);
@@ -243,12 +193,10 @@ int Run(const Options& options) {
   Stops stops;
   StatusOr<distributed::RankSettings> ranks = distributed::RanksFromEnvironment();
   if (!ranks.ok()) return Report(ranks.status());
-  base::SignalWatcher signals([&stops, follower = ranks->rank > 0](int) {
-    if (!follower) std::cerr << (*stops.under_way ? "\nstopping after this step, with a checkpoint" : "\nstopping before the run starts") << "; Ctrl-C again stops at once\n";
-    stops.finish.RequestStop(CancelledError("stopped by Ctrl-C"));
-  });
+  base::SignalWatcher signals([&stops, follower = ranks->rank > 0](int) { AskToFinish(stops, follower); });
   StatusOr<CheckedRecipe> checked = LoadChecked(options.words);
   if (!checked.ok()) return Report(checked.status());
+  if (checked->recipe().pretrain.present) return Report(InvalidError(options.words[0], " is a recipe of pretraining ([pretrain], [[data]]); start it with: volery pretrain ", options.words[0]));
   StatusOr<Prepared> prepared = Prepare(*std::move(checked));
   if (!prepared.ok()) return Report(prepared.status());
   if (stops.finish.stopped()) return Report(stops.finish.reason());

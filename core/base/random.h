@@ -17,7 +17,17 @@ PhiloxBlock Philox4x32(const PhiloxBlock& counter, uint64_t key);
 void PhiloxWords(uint64_t key, uint32_t c2, uint32_t c3, uint64_t first, uint32_t* out, size_t n);
 
 // What a stream is for; part of every key, so that uses never share words.
-enum class RandomUse : uint32_t { kToken = 1, kTaskOrder = 2, kRefill = 3, kInit = 4, kGenerator = 5, kEval = 6, kShuffle = 7, kPlugin = 8 };
+enum class RandomUse : uint32_t {
+  kToken = 1,
+  kTaskOrder = 2,
+  kRefill = 3,
+  kInit = 4,
+  kGenerator = 5,
+  kEval = 6,
+  kShuffle = 7,
+  kPlugin = 8,
+  kTextOrder = 9
+};
 
 // A stream of words named by (seed, use, a, b, c). Cheap to make; not shared between threads.
 class RandomStream {

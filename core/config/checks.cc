@@ -24,11 +24,17 @@ class Checker {
     Model();
     FromScratch();
     Tokenizer();
+    if (recipe_.pretrain.present) {
+      Pretrain();
+      return std::move(problems_);
+    }
+    RoomForAPrompt();
     Tasks();
     Rollout();
     Rewards();
     Algorithm();
     Held();
+    NoOtherKind("of `volery pretrain`; a recipe of it has [[data]]");
     return std::move(problems_);
   }
 
@@ -75,6 +81,10 @@ class Checker {
       Wrong("model.family",
             "path is set too; keep path to start from a model, or family for one from scratch");
     }
+  }
+
+  void RoomForAPrompt() {
+    const ModelRecipe& model = recipe_.model;
     if (model.context > 0 &&
         model.context <= recipe_.rollout.max_new_tokens + recipe_.tasks.max_prompt_tokens) {
       Wrong("model.context",
@@ -204,6 +214,56 @@ class Checker {
       Wrong("warmup.until", "is measured on held-out tasks, and eval.tasks = 0 holds out none");
   }
 
+  // Values of sections that say nothing in this kind of recipe.
+  void NoOtherKind(const std::string& whose) {
+    std::string last;
+    for (const auto& [path, origin] : decoded_.origins) {
+      const std::string table = path.substr(0, path.find('.'));
+      const bool written = origin.kind == Origin::Kind::kFile || origin.kind == Origin::Kind::kCommandLine;
+      if (!written || table == "warmup" || table == last || SectionApplies(table, recipe_)) continue;
+      problems_.push_back({origin, table, Cat("is ", whose)});
+      last = table;
+    }
+  }
+
+  void Pretrain() {
+    const PretrainRecipe& pretrain = recipe_.pretrain;
+    NoOtherKind("of `volery run`, and this is a recipe of pretraining; remove it");
+    if (recipe_.warmup.present) WrongTable("warmup", "is of `volery run`; see trainer.optim.warmup_steps");
+    if (recipe_.max_staleness != Recipe().max_staleness)
+      Wrong("max_staleness", "is of `volery run`; remove it");
+    if (recipe_.data.empty() && !Refused("data"))
+      WrongTable("pretrain", "no text to learn from: add [[data]] with file = \"...\"");
+    for (size_t i = 0; i < recipe_.data.size(); ++i) {
+      const DataRecipe& data = recipe_.data[i];
+      const std::string path = Cat("data.", i);
+      if (data.file.empty() && !Refused(path + ".file"))
+        WrongTable(path, "file is missing: text to learn from");
+      TextFile(path, data.file, data.format, data.separator);
+    }
+    const ValidationRecipe& validation = recipe_.validation;
+    TextFile("validation", validation.file, validation.format, validation.separator);
+    if (validation.sequences == 0 && (!validation.file.empty() || validation.every > 0))
+      Wrong("validation.sequences", "0 measures nothing, but other keys of [validation] are set");
+    if (pretrain.magic_prime != 0 && pretrain.order != "magic_prime")
+      Wrong("pretrain.magic_prime", "is for order = \"magic_prime\"");
+    if (pretrain.carry > 1 && pretrain.order == "magic_prime")
+      Wrong("pretrain.carry", "doesn't go with order = \"magic_prime\", whose sequences are single contexts");
+    if (pretrain.order == "magic_prime" && recipe_.data.size() > 1)
+      Wrong("pretrain.order", "\"magic_prime\" walks one text, but there are several [[data]]");
+    if (recipe_.model.context > 0 && recipe_.model.context < pretrain.context) {
+      Wrong("pretrain.context",
+            Cat(pretrain.context, " is more than model.context = ", recipe_.model.context));
+    }
+  }
+
+  void TextFile(const std::string& path, const std::string& file, const std::string& format,
+                const std::string& separator) {
+    const std::string kind = TextFormatOf(file, format);
+    if (!separator.empty() && !file.empty() && kind != "text")
+      Wrong(path + ".separator", Cat("is for plain text, but the file counts as ", kind));
+  }
+
   const DecodedRecipe& decoded_;
   const Recipe& recipe_;
   std::vector<Problem> problems_;
@@ -227,13 +287,27 @@ std::vector<Problem> CheckFiles(const DecodedRecipe& decoded) {
   Recipe copy = decoded.recipe;
   for (const Key& key : Schema()) {
     if (key.type != KeyType::kPath) continue;
-    const std::string& path = *std::get<std::string*>(key.field(copy, 0));
-    const bool word = std::find(key.words.begin(), key.words.end(), path) != key.words.end();
-    if (path.empty() || word || base::Exists(path)) continue;
-    problems.push_back({OriginOf(decoded, key.path), key.section(),
-                        Cat(key.name(), ": ", TomlString(path), " doesn't exist")});
+    const size_t star = key.path.find(".*");
+    const size_t elements =
+        star == std::string::npos ? 1 : ListSize(copy, std::string_view(key.path).substr(0, star));
+    for (size_t element = 0; element < elements; ++element) {
+      const std::string& path = *std::get<std::string*>(key.field(copy, element));
+      const bool word = std::find(key.words.begin(), key.words.end(), path) != key.words.end();
+      if (path.empty() || word || base::Exists(path)) continue;
+      const std::string at = ElementPath(key.path, element);
+      problems.push_back(
+          {OriginOf(decoded, at), Above(at), Cat(key.name(), ": ", TomlString(path), " doesn't exist")});
+    }
   }
   return problems;
+}
+
+std::string TextFormatOf(const std::string& file, const std::string& format) {
+  if (!format.empty()) return format;
+  if (file.ends_with(".jsonl")) return "jsonl";
+  if (file.ends_with(".parquet")) return "parquet";
+  if (file.ends_with(".idx") || file.ends_with(".bin")) return "binidx";
+  return "text";
 }
 
 }  // namespace volery::config

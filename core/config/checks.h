@@ -16,4 +16,7 @@ std::vector<Problem> CrossCheck(const DecodedRecipe& decoded);
 // Files and folders that the recipe names and that don't exist.
 std::vector<Problem> CheckFiles(const DecodedRecipe& decoded);
 
+// How a file of text is read: `format`, or where that is "" by the file's name.
+std::string TextFormatOf(const std::string& file, const std::string& format);
+
 }  // namespace volery::config

@@ -70,7 +70,7 @@ class Layer {
   void Table(const Path& path, const toml::table& table) {
     const std::string section = Join(path);
     if (!path.empty()) out_.origins[section] = source_.At(table.source());
-    if (section == "warmup") out_.recipe.warmup.present = true;
+    NoteKind(path);
     for (const auto& [key, node] : table)
       Entry(Child(path, std::string(key.str())), source_.At(key.source()), node);
   }
@@ -79,7 +79,7 @@ class Layer {
   void Entry(const Path& path, const Origin& key_origin, const toml::node& node) {
     const std::string schema_path = SchemaPath(path);
     if (NamesAMissingElement(path))
-      return Report(key_origin, Path(path.begin(), path.begin() + 2), ElementHint());
+      return Report(key_origin, Path(path.begin(), path.begin() + 2), ElementHint(path[0]));
     if (const Key* key = FindKey(schema_path)) return Value(*key, path, node);
     if (IsList(schema_path)) return List(path, node);
     if (IsSection(schema_path)) {
@@ -116,10 +116,10 @@ class Layer {
         {origin, Join(section), Cat("unknown key ", TomlString(path[at]), Suggestion(above, path[at]))});
   }
 
-  std::string ElementHint() const {
-    const size_t count = out_.recipe.reward.size();
-    if (count == 0) return "the recipe has no [[reward]] table that could be changed";
-    return Cat("no such [[reward]] table; there ",
+  std::string ElementHint(const std::string& list) const {
+    const size_t count = ListSize(out_.recipe, list);
+    if (count == 0) return Cat("the recipe has no [[", list, "]] table that could be changed");
+    return Cat("no such [[", list, "]] table; there ",
                count == 1 ? "is one, number 0" : Cat("are ", count, ", numbers 0 to ", count - 1));
   }
 
@@ -146,7 +146,7 @@ class Layer {
 
   bool NamesAMissingElement(const Path& path) const {
     return IsList(path[0]) && path.size() > 1 &&
-           !(IsNumber(path[1]) && Element(path) < out_.recipe.reward.size());
+           !(IsNumber(path[1]) && Element(path) < ListSize(out_.recipe, path[0]));
   }
 
   static size_t Element(const Path& path) {
@@ -162,12 +162,14 @@ class Layer {
       return Report(source_.At(node.source()), path,
                     Cat("expected a list of tables, written [[", path.back(), "]], got ", KindOf(node)));
     }
-    out_.recipe.reward.clear();
-    std::erase_if(out_.origins, [](const auto& entry) { return entry.first.starts_with("reward."); });
-    out_.origins[Join(path)] = source_.At(node.source());
+    const std::string list = Join(path);
+    NoteKind(path);
+    ClearList(out_.recipe, list);
+    std::erase_if(out_.origins, [&](const auto& entry) { return entry.first.starts_with(list + "."); });
+    out_.origins[list] = source_.At(node.source());
     for (const toml::node& element : *array) {
-      const Path place = Child(path, std::to_string(out_.recipe.reward.size()));
-      out_.recipe.reward.emplace_back();
+      const Path place = Child(path, std::to_string(ListSize(out_.recipe, list)));
+      AddToList(out_.recipe, list);
       if (const toml::table* table = element.as_table()) {
         Table(place, *table);
       } else {
@@ -184,7 +186,14 @@ class Layer {
       return Report(origin, path, problem);
     }
     out_.origins[Join(path)] = origin;
+    NoteKind(path);
+  }
+
+  // Tables whose presence says what kind of recipe it is.
+  void NoteKind(const Path& path) {
+    if (path.empty()) return;
     if (path[0] == "warmup") out_.recipe.warmup.present = true;
+    if (path[0] == "pretrain" || path[0] == "data") out_.recipe.pretrain.present = true;
   }
 
   // "" or what is wrong.
@@ -198,7 +207,8 @@ class Layer {
       case KeyType::kBool:
         return SetBool(key, *std::get<bool*>(field), node);
       case KeyType::kPaths:
-        return SetPaths(key, *std::get<std::vector<std::string>*>(field), node);
+      case KeyType::kTexts:
+        return SetTexts(key, *std::get<std::vector<std::string>*>(field), node);
       case KeyType::kOptions:
         return SetOptions(key, path, *std::get<nlohmann::json*>(field), node);
       default:
@@ -259,20 +269,23 @@ class Layer {
     return path.empty() ? path : base::ResolvePath(source_.folder, path);
   }
 
-  std::string SetPaths(const Key& key, std::vector<std::string>& field, const toml::node& node) {
-    std::vector<std::string> paths;
+  std::string SetTexts(const Key& key, std::vector<std::string>& field, const toml::node& node) {
+    const auto as_meant = [&](const std::string& text) {
+      return key.type == KeyType::kPaths ? Absolute(text) : text;
+    };
+    std::vector<std::string> texts;
     if (const toml::array* array = node.as_array()) {
       for (const toml::node& element : *array) {
         if (!element.is_string())
           return Cat("expected ", Expected(key), ", got ", KindOf(element), " in the list");
-        paths.push_back(Absolute(element.as_string()->get()));
+        texts.push_back(as_meant(element.as_string()->get()));
       }
     } else if (const auto text = TextOf(node); text && source_.origin.kind == Origin::Kind::kCommandLine) {
-      paths.push_back(Absolute(*text));
+      texts.push_back(as_meant(*text));
     } else {
       return WrongType(key, node);
     }
-    field = std::move(paths);
+    field = std::move(texts);
     return "";
   }
 

@@ -67,8 +67,8 @@ struct OptimRecipe {
   double learning_rate = 1e-6;
   int64_t warmup_steps = 0;
   std::string schedule = "constant";
-  double final_fraction = 0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8,
-         max_grad_norm = 1;
+  double warmup_start = 0, hold_fraction = 0, final_fraction = 0, weight_decay = 0.01, final_weight_decay = 0,
+         beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, max_grad_norm = 1;
   bool operator==(const OptimRecipe&) const = default;
 };
 
@@ -88,6 +88,29 @@ struct WarmupRecipe {
   double learning_rate = 1e-3;
   int64_t every = 25;
   bool operator==(const WarmupRecipe&) const = default;
+};
+
+// Next-token training; a recipe with [pretrain] or [[data]] is one of `volery pretrain`.
+struct PretrainRecipe {
+  bool present = false;  // not a key: whether the recipe is one of pretraining
+  int64_t context = 512, sequences = 8, carry = 1;
+  std::string order = "shuffled", documents = "joined";
+  int64_t magic_prime = 0, end_id = -1;
+  std::vector<std::string> trainable;
+  double l2wrap = 0;
+  bool operator==(const PretrainRecipe&) const = default;
+};
+
+struct DataRecipe {
+  std::string file, format, column = "text", separator;
+  double weight = 1;
+  bool operator==(const DataRecipe&) const = default;
+};
+
+struct ValidationRecipe {
+  int64_t every = 0, sequences = 0;
+  std::string file, format, column = "text", separator;
+  bool operator==(const ValidationRecipe&) const = default;
 };
 
 struct CheckpointRecipe {
@@ -126,6 +149,9 @@ struct Recipe {
   int64_t seed = 0, steps = 100, max_staleness = 1;
   std::string device = "cpu";
   ModelRecipe model;
+  PretrainRecipe pretrain;
+  std::vector<DataRecipe> data;
+  ValidationRecipe validation;
   TasksRecipe tasks;
   RolloutRecipe rollout;
   std::vector<RewardRecipe> reward;

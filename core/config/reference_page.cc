@@ -11,7 +11,7 @@ namespace {
 Recipe Defaults() {
   Recipe recipe;
   recipe.reward.emplace_back();
-  recipe.warmup.present = true;
+  recipe.data.emplace_back();
   return recipe;
 }
 
@@ -25,6 +25,9 @@ std::string Cell(const std::string& text) {
 std::string Heading(const std::string& section) {
   if (section.empty()) return "## The run\n";
   if (section == "reward.*") return "## [[reward]], one or more\n";
+  if (section == "data.*") return "## [[data]], one or more: of `volery pretrain`\n";
+  if (section == "pretrain" || section == "validation")
+    return Cat("## [", section, "]: of `volery pretrain`\n");
   return Cat("## [", section, "]", section == "warmup" ? ", optional\n" : "\n");
 }
 
@@ -70,7 +73,7 @@ std::string ReferencePage() {
 
 std::vector<std::string> OverridablePaths() {
   std::vector<std::string> paths;
-  for (const RecipeValue& value : RecipeValues(Defaults())) paths.push_back(value.path);
+  for (const Key& key : Schema()) paths.push_back(ElementPath(key.path, 0));
   return paths;
 }
 

@@ -37,6 +37,12 @@ Range Count(int64_t least) {
         [](Recipe& recipe, size_t element) -> FieldRef { return &recipe.reward.at(element).member; }, range, \
         {}, help                                                                                             \
   }
+#define DATA_KEY(member, type, range, words, help)                                                         \
+  Key {                                                                                                    \
+    "data.*." #member, KeyType::type,                                                                      \
+        [](Recipe& recipe, size_t element) -> FieldRef { return &recipe.data.at(element).member; }, range, \
+        words, help                                                                                        \
+  }
 #define WORDS(...)           \
   std::vector<std::string> { \
     __VA_ARGS__              \
@@ -85,6 +91,47 @@ std::vector<Key> ModelKeys() {
       KEY(model.chat_template, kWord, NONE,
           WORDS("", "chatml", "smollm2", "qwen2.5", "qwen3", "llama3", "rwkv-world"),
           "how chat is written; \"\": recognised from the model's own template"),
+  };
+}
+
+std::vector<Key> PretrainKeys() {
+  return {
+      KEY(pretrain.context, kInteger, Within(1, 1 << 24), NONE, "tokens of a sequence"),
+      KEY(pretrain.sequences, kInteger, Within(1, 1 << 20), NONE,
+          "sequences of a step; trainer.tokens_per_microbatch says how many are computed at once"),
+      KEY(pretrain.carry, kInteger, Within(1, 1 << 16), NONE,
+          "recurrent models: contexts that follow one another in a sequence, each going on from the state "
+          "of the one before; gradients end at their borders"),
+      KEY(pretrain.order, kWord, NONE, WORDS("shuffled", "sequential", "magic_prime"),
+          "in which sequences come: another permutation each epoch, as they lie, or as RWKV's trainers"),
+      KEY(pretrain.documents, kWord, NONE, WORDS("joined", "apart"),
+          "documents that share a sequence: read on across their border, or each on its own"),
+      KEY(pretrain.magic_prime, kInteger, Within(0, 9e15), NONE,
+          "of order = \"magic_prime\"; 0: the largest that fits"),
+      KEY(pretrain.end_id, kInteger, Within(-1, 1 << 24), NONE,
+          "token behind every document of text; -1: the tokenizer's end token"),
+      KEY(pretrain.trainable, kTexts, NONE, NONE,
+          "patterns of tensor names (* ? [...]); others stay as they are; []: all train"),
+      KEY(pretrain.l2wrap, kNumber, Within(0, 1), NONE,
+          "pulls each row's largest logit towards 0: this times the logit is added to its gradient, over "
+          "the step's tokens (the papers' code: 1e-4)"),
+      DATA_KEY(file, kPath, NONE, NONE, "text to learn from: plain text, .jsonl, .parquet, or .idx (binidx)"),
+      DATA_KEY(format, kWord, NONE, WORDS("", "text", "jsonl", "parquet", "binidx"),
+               "\"\": by the file's name"),
+      DATA_KEY(column, kText, NONE, NONE, "of .jsonl and .parquet: where the text stands"),
+      DATA_KEY(separator, kText, NONE, NONE,
+               "of plain text: what stands between two documents; \"\": the file is one document"),
+      DATA_KEY(weight, kNumber, AboveUpTo(0, 1e9), NONE, "share of the sequences, beside the other [[data]]"),
+      KEY(validation.every, kInteger, Count(0), NONE,
+          "steps between two measurements; 0: only at the start and the end"),
+      KEY(validation.sequences, kInteger, Count(0), NONE,
+          "held-out sequences from the end of each [[data]], never trained on; with `file`: at most so many "
+          "of it; 0: no validation"),
+      KEY(validation.file, kPath, NONE, NONE, "text of its own"),
+      KEY(validation.format, kWord, NONE, WORDS("", "text", "jsonl", "parquet", "binidx"),
+          "of `file`; \"\": by its name"),
+      KEY(validation.column, kText, NONE, NONE, "of `file`: where the text stands"),
+      KEY(validation.separator, kText, NONE, NONE, "of `file`, if it is plain text: between two documents"),
   };
 }
 
@@ -188,11 +235,18 @@ std::vector<Key> TrainerKeys() {
       KEY(trainer.optim.learning_rate, kNumber, AboveUpTo(0, 10), NONE, "of AdamW"),
       KEY(trainer.optim.warmup_steps, kInteger, Count(0), NONE,
           "optimiser steps in which the rate rises to it"),
-      KEY(trainer.optim.schedule, kWord, NONE, WORDS("constant", "linear", "cosine"),
+      KEY(trainer.optim.warmup_start, kNumber, Within(0, 1), NONE,
+          "share of the rate in the first of them; 0: 1 / warmup_steps"),
+      KEY(trainer.optim.schedule, kWord, NONE,
+          WORDS("constant", "linear", "cosine", "exponential", "quarter_cosine", "one_minus_sqrt"),
           "of the rate after that, over all steps"),
+      KEY(trainer.optim.hold_fraction, kNumber, Within(0, 0.999999), NONE,
+          "share of all steps, after the warm-up, in which the rate stays before it falls"),
       KEY(trainer.optim.final_fraction, kNumber, Within(0, 1), NONE,
-          "share of the rate at the end of a linear or cosine schedule"),
+          "share of the rate at the end of the schedule"),
       KEY(trainer.optim.weight_decay, kNumber, AtLeast(0), NONE, "of matrices"),
+      KEY(trainer.optim.final_weight_decay, kNumber, AtLeast(0), NONE,
+          "where the weight decay goes, exponentially, while the rate falls; 0: it stays"),
       KEY(trainer.optim.beta1, kNumber, Within(0, 0.999999), NONE, "of AdamW"),
       KEY(trainer.optim.beta2, kNumber, Within(0, 0.9999999), NONE, "of AdamW"),
       KEY(trainer.optim.epsilon, kNumber, AboveUpTo(0, 1), NONE, "of AdamW"),
@@ -238,6 +292,7 @@ std::vector<Key> OtherKeys() {
 
 #undef KEY
 #undef REWARD_KEY
+#undef DATA_KEY
 #undef WORDS
 #undef NONE
 
@@ -311,8 +366,8 @@ std::string Key::section() const {
 const std::vector<Key>& Schema() {
   static const std::vector<Key> schema = [] {
     std::vector<Key> all;
-    for (auto keys : {RunKeys(), ModelKeys(), TaskKeys(), RolloutKeys(), RewardKeys(), AlgorithmKeys(),
-                      TrainerKeys(), OtherKeys()}) {
+    for (auto keys : {RunKeys(), ModelKeys(), PretrainKeys(), TaskKeys(), RolloutKeys(), RewardKeys(),
+                      AlgorithmKeys(), TrainerKeys(), OtherKeys()}) {
       all.insert(all.end(), keys.begin(), keys.end());
     }
     return all;
@@ -329,7 +384,46 @@ bool IsSection(std::string_view schema_path) {
   return TheIndex().names.contains(schema_path) && !IsList(schema_path);
 }
 bool IsList(std::string_view schema_path) {
-  return schema_path == "reward";
+  return schema_path == "reward" || schema_path == "data";
+}
+
+std::string ElementPath(const std::string& schema_path, size_t element) {
+  const size_t star = schema_path.find('*');
+  if (star == std::string::npos) return schema_path;
+  return schema_path.substr(0, star) + std::to_string(element) + schema_path.substr(star + 1);
+}
+
+size_t ListSize(const Recipe& recipe, std::string_view list) {
+  VOLERY_CHECK(IsList(list));
+  return list == "reward" ? recipe.reward.size() : recipe.data.size();
+}
+
+void ClearList(Recipe& recipe, std::string_view list) {
+  VOLERY_CHECK(IsList(list));
+  if (list == "reward") {
+    recipe.reward.clear();
+  } else {
+    recipe.data.clear();
+  }
+}
+
+void AddToList(Recipe& recipe, std::string_view list) {
+  VOLERY_CHECK(IsList(list));
+  if (list == "reward") {
+    recipe.reward.emplace_back();
+  } else {
+    recipe.data.emplace_back();
+  }
+}
+
+bool SectionApplies(std::string_view section, const Recipe& recipe) {
+  const std::string_view top = section.substr(0, section.find('.'));
+  const auto is_one_of = [top](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), top) != names.end();
+  };
+  if (is_one_of({"pretrain", "data", "validation"})) return recipe.pretrain.present;
+  if (top == "warmup") return recipe.warmup.present && !recipe.pretrain.present;
+  return !recipe.pretrain.present || !is_one_of({"tasks", "rollout", "reward", "algorithm", "eval"});
 }
 
 std::vector<std::string> NamesIn(std::string_view section) {
@@ -361,9 +455,11 @@ std::string Expected(const Key& key) {
     case KeyType::kOptions:
       return "a table";
     case KeyType::kPaths:
+      return "a list of paths";
+    case KeyType::kTexts:
       break;
   }
-  return "a list of paths";
+  return "a list of strings";
 }
 
 }  // namespace volery::config

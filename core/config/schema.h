@@ -3,8 +3,7 @@
 // page are made from it; a new key is a member of recipe.h and a row in schema.cc.
 //
 // Paths are dotted: "trainer.optim.learning_rate". In the schema "reward.*.weight" stands for every element
-// of the list
-// [[reward]]; in a recipe the element's number takes the place of "*".
+// of the list [[reward]]; in a recipe the element's number takes the place of "*".
 
 #include <cstddef>
 #include <limits>
@@ -28,6 +27,7 @@ enum class KeyType {
   kBool,
   kOptions,  // a table of anything, checked by whom it is for
   kPaths,    // a list of kPath
+  kTexts,    // a list of strings
 };
 
 using FieldRef =
@@ -60,7 +60,16 @@ const std::vector<Key>& Schema();
 // By the path with "*" for numbers; nullptr where there is none.
 const Key* FindKey(std::string_view schema_path);
 bool IsSection(std::string_view schema_path);  // "" (the top), "trainer", "trainer.optim", "reward.*" ...
-bool IsList(std::string_view schema_path);     // "reward"
+bool IsList(std::string_view schema_path);     // "reward", "data"
+// The tables of a list in a recipe; CHECK-fails for what is no list.
+size_t ListSize(const Recipe& recipe, std::string_view list);
+void ClearList(Recipe& recipe, std::string_view list);
+void AddToList(Recipe& recipe, std::string_view list);
+// Whether a section says anything in this recipe: those of RL do in recipes of RL, those of pretraining in
+// recipes of pretraining, [warmup] where it was written.
+bool SectionApplies(std::string_view section, const Recipe& recipe);
+// "reward.*.weight" with the element's number in the place of "*".
+std::string ElementPath(const std::string& schema_path, size_t element);
 // Names that may stand in a section: its keys, tables and lists.
 std::vector<std::string> NamesIn(std::string_view section);
 // Sections in the order of Schema(), "" first.

@@ -19,15 +19,10 @@ std::string List(const std::vector<std::string>& items, const char* open, const 
   return open + text + close;
 }
 
-std::string WithElement(const std::string& path, size_t element) {
-  const size_t star = path.find('*');
-  return star == std::string::npos ? path
-                                   : path.substr(0, star) + std::to_string(element) + path.substr(star + 1);
-}
-
 size_t ElementsOf(const std::string& section, const Recipe& recipe) {
-  if (section.find('*') != std::string::npos) return recipe.reward.size();
-  return section == "warmup" && !recipe.warmup.present ? 0 : 1;
+  if (!SectionApplies(section, recipe)) return 0;
+  const size_t star = section.find(".*");
+  return star == std::string::npos ? 1 : ListSize(recipe, section.substr(0, star));
 }
 
 }  // namespace
@@ -105,7 +100,7 @@ std::vector<RecipeValue> RecipeValues(const Recipe& recipe) {
     for (size_t element = 0; element < ElementsOf(section, recipe); ++element) {
       for (const Key& key : Schema()) {
         if (key.section() != section) continue;
-        values.push_back({&key, WithElement(key.path, element), WithElement(section, element),
+        values.push_back({&key, ElementPath(key.path, element), ElementPath(section, element),
                           TomlValue(key.field(copy, element))});
       }
     }
@@ -119,7 +114,8 @@ std::string RecipeToToml(const Recipe& recipe) {
     if (value.section != section) {
       section = value.section;
       const bool element = value.key->path.find('*') != std::string::npos;
-      text += element ? "\n[[reward]]\n" : Cat("\n[", section, "]\n");
+      text +=
+          element ? Cat("\n[[", section.substr(0, section.find('.')), "]]\n") : Cat("\n[", section, "]\n");
     }
     text += Cat(value.key->name(), " = ", value.text, "\n");
   }

@@ -16,7 +16,7 @@ std::string TomlNumber(double value);               // finite; shortest text wit
 std::string TomlJson(const nlohmann::json& value);  // objects as inline tables; no nulls
 std::string TomlValue(const FieldRef& field);
 
-// Every value of a recipe in the order in which it is written; [warmup] only where the recipe has it.
+// Every value of a recipe in the order in which it is written, of the sections that apply to it.
 struct RecipeValue {
   const Key* key;
   std::string path;     // with the element's number in the place of "*"

@@ -10,6 +10,7 @@
 #include "core/base/status.h"
 #include "core/data/rollout.h"
 #include "core/data/weights.h"
+#include "core/text/stop_matcher.h"
 
 namespace volery::data {
 
@@ -22,6 +23,7 @@ struct SamplingParams {
   int32_t top_k = 0;
   int32_t max_new_tokens = 32;
   std::vector<int32_t> stop_ids;
+  std::shared_ptr<const text::StopRules> stop_rules;  // ends a sample where texts do; null: only stop_ids
   uint64_t seed = 0;           // the run's seed: noise is keyed by (seed, group, sample, position, use)
 };
 

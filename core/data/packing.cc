@@ -47,26 +47,27 @@ class MicroBatchBuilder {
   void PlaceFamily(const Family& family) {
     if (family.size() == 1) {
       const TrainSequence& sequence = sequences_[static_cast<size_t>(family[0])];
-      const int64_t begin = Append(sequence, 0, LastTarget(sequence), -1);
+      const int64_t begin = Append(family[0], 0, LastTarget(sequence), -1);
       placed_.push_back({family[0], {begin, begin, 0}});
       return;
     }
     const TrainSequence& first = sequences_[static_cast<size_t>(family[0])];
     const auto parent = static_cast<int64_t>(batch_.segments.size());
-    const int64_t prompt_begin = Append(first, 0, first.prompt_length, -1);
+    const int64_t prompt_begin = Append(family[0], 0, first.prompt_length, -1);
     for (int32_t index : family) {
       const TrainSequence& sequence = sequences_[static_cast<size_t>(index)];
-      const int64_t begin = Append(sequence, sequence.prompt_length, LastTarget(sequence), parent);
+      const int64_t begin = Append(index, sequence.prompt_length, LastTarget(sequence), parent);
       placed_.push_back({index, {prompt_begin, begin, sequence.prompt_length}});
     }
   }
 
-  int64_t Append(const TrainSequence& sequence, int64_t from, int64_t to, int64_t parent) {
+  int64_t Append(int32_t index, int64_t from, int64_t to, int64_t parent) {
+    const TrainSequence& sequence = sequences_[static_cast<size_t>(index)];
     const auto begin = static_cast<int64_t>(batch_.tokens.size());
     if (from >= to) return begin;
     batch_.tokens.insert(batch_.tokens.end(), sequence.tokens.begin() + from, sequence.tokens.begin() + to);
     for (int64_t position = from; position < to; ++position) batch_.positions.push_back(position);
-    batch_.segments.push_back({begin, begin + to - from, parent});
+    batch_.segments.push_back({begin, begin + to - from, parent, index});
     return begin;
   }
 

@@ -41,6 +41,7 @@ StatusOr<std::vector<TrainSequence>> MakeTrainSequences(const TrainBatch& batch)
 
 struct PackedSegment {
   int64_t begin = 0, end = 0, parent = -1;  // as native::Segment
+  int32_t sequence = -1;                    // whose tokens it holds; of a shared prompt its first sequence
 };
 
 // Token `position` of sequence `sequence` is predicted by rows[row].

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/base/ids.h"
+#include "core/data/permutation.h"
 
 namespace volery::data {
 
@@ -16,11 +17,8 @@ class TaskOrder {
   int64_t IndexOf(GroupId id) const;  // in [0, tasks)
 
  private:
-  uint64_t Permute(uint64_t epoch, uint64_t position) const;
-  uint64_t Feistel(uint64_t epoch, uint64_t value) const;
-
-  uint64_t seed_, tasks_, groups_per_step_;
-  int half_bits_;  // of the smallest power of four that is not below tasks_
+  uint64_t seed_, groups_per_step_;
+  Permutation tasks_;
 };
 
 }  // namespace volery::data

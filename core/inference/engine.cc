@@ -121,7 +121,7 @@ StatusOr<std::vector<SequenceId>> SlotEngine::Submit(const data::SampleRequest& 
     sequence.id = SequenceId{next_id_++};
     sequence.group = request.group;
     sequence.sample = request.sample_base + i;
-    sequence.params = request.params;
+    sequence.Use(request.params);
     sequence.request = own;
     sequence.tokens = request.prompt;
     sequence.spans.push_back({data::SpanOrigin::kPrompt, request.prompt, {}, {}, {}});
@@ -165,7 +165,7 @@ Status SlotEngine::Extend(SequenceId id, const std::vector<int32_t>& inserted,
   used_bytes_ += bytes - sequence.bytes;
   sequence.bytes = bytes;
   sequence.longest = longest;
-  sequence.params = params;
+  sequence.Use(params);
   sequence.tokens.insert(sequence.tokens.end(), inserted.begin(), inserted.end());
   if (!inserted.empty()) sequence.spans.push_back({data::SpanOrigin::kInserted, inserted, {}, {}, {}});
   sequence.live = true;

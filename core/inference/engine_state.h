@@ -52,6 +52,12 @@ struct SlotEngine::Sequence {
   bool live = false;
   bool keep = false;
   float temperature = 1;
+  text::StopMatcher stop_texts;
+
+  void Use(const data::SamplingParams& next) {
+    params = next;
+    stop_texts = text::StopMatcher(params.stop_rules);
+  }
 };
 
 // A slot with unread tokens: a sequence's, or a request's prompt.

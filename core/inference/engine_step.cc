@@ -245,7 +245,8 @@ Status SlotEngine::SampleRows(Plan& plan, std::vector<FinishedSequence>& finishe
   counters_.decoded_tokens += static_cast<int64_t>(plan.samples.size());
   for (const auto& [sequence, row] : plan.samples) {
     const std::vector<int32_t>& stops = sequence->params.stop_ids;
-    if (std::find(stops.begin(), stops.end(), sequence->tokens.back()) != stops.end()) {
+    const bool by_text = sequence->stop_texts.Push(sequence->tokens.back()) != text::Stop::kNone;
+    if (by_text || std::find(stops.begin(), stops.end(), sequence->tokens.back()) != stops.end()) {
       Finish(*sequence, data::StopReason::kStop, finished);
     } else if (static_cast<int64_t>(sequence->tokens.size()) >= sequence->longest) {
       Finish(*sequence, data::StopReason::kLength, finished);

@@ -42,6 +42,7 @@ std::vector<Part> Parts(const StatusView& view) {
   std::vector<Part> parts = {{0, step}};
   if (!view.activity.empty()) parts.push_back({7, view.activity});
   if (view.reward) parts.push_back({1, Print("reward %.3f", *view.reward)});
+  if (view.loss) parts.push_back({1, Print("loss %.4f", *view.loss)});
   if (view.eval) parts.push_back({3, Print("eval %.3f", *view.eval)});
   if (view.staleness) parts.push_back({6, Print("stale %.1f", *view.staleness)});
   if (view.tokens_per_s) parts.push_back({4, FormatRate(*view.tokens_per_s)});

@@ -21,6 +21,7 @@ struct StatusView {
   int64_t steps = 0;                               // of the whole run
   std::string activity = {};                       // what is done now, e.g. "evaluating 12/64"; live only
   std::optional<double> reward = std::nullopt;     // mean of the last step
+  std::optional<double> loss = std::nullopt;       // of the last step of supervised training
   std::optional<double> eval = std::nullopt;       // last evaluation
   std::optional<double> staleness = std::nullopt;  // mean of the last step's batch
   std::optional<double> tokens_per_s = std::nullopt;
@@ -28,9 +29,9 @@ struct StatusView {
   std::optional<double> seconds_left = std::nullopt;
 };
 
-// One line of at most `width` columns, without a newline. Where it doesn't fit, parts are left out: the activity
-// first, then staleness, which side waits, tokens/s, the evaluation, the time left, the reward; the step comes last and
-// is cut.
+// One line of at most `width` columns, without a newline. Where it doesn't fit, parts are left out: the
+// activity first, then staleness, which side waits, tokens/s, the evaluation, the time left, the reward or
+// loss; the step comes last and is cut.
 std::string FormatStatusLine(const StatusView& view, int width);
 
 // "42s", "3m20s", "2h05m", "4d03h"; "?" for a negative or not finite time.

@@ -84,8 +84,7 @@ Status EngineSource::FillCompletions(data::Group& group) const {
       if (span.origin == data::SpanOrigin::kSampled)
         tokens.insert(tokens.end(), span.tokens.begin(), span.tokens.end());
     }
-    if (rollout.stop == data::StopReason::kStop && !tokens.empty()) tokens.pop_back();
-    VOLERY_ASSIGN_OR_RETURN(rollout.completion, options_.decode(tokens));
+    VOLERY_ASSIGN_OR_RETURN(rollout.completion, options_.decode(tokens, rollout.stop));
   }
   return OkStatus();
 }

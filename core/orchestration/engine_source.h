@@ -29,8 +29,8 @@ namespace volery::orchestration {
 
 struct EngineSourceOptions {
   data::OnUpdate on_update = data::OnUpdate::kKeep;
-  // Text of sampled tokens, for the rewards. Called by the threads that call Next.
-  std::function<StatusOr<std::string>(const std::vector<int32_t>& tokens)> decode;
+  // Text of sampled tokens, which include what ended them, for the rewards. Called by the threads that call Next.
+  std::function<StatusOr<std::string>(const std::vector<int32_t>& tokens, data::StopReason stop)> decode;
   // How many sequences may be with the engine at once: as many as it has slots. The rest waits here, in the
   // order of ids, so that a step's refills go before later steps' groups. 0: no limit.
   int64_t max_sequences = 0;

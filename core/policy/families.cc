@@ -49,17 +49,23 @@ struct ModelWithFactory {
 
 }  // namespace
 
-FamilyFinder FamiliesOf(const plugin::PluginHost& host) {
-  return [&host](const std::string& family) { return FindFamily(host, family); };
+StatusOr<const native::ModelFamily*> FamilyFinder::operator()(const std::string& family) const {
+  return FindFamily(*host_, family);
+}
+
+std::vector<const native::ModelFamily*> FamilyFinder::All() const {
+  std::vector<const native::ModelFamily*> out;
+  for (const std::string& file : host_->ModelFiles()) {
+    const StatusOr<const native::ModelFamily*> opened = Open(*host_, file);
+    if (opened.ok()) out.push_back(*opened);
+  }
+  return out;
 }
 
 std::vector<std::string> FamilyNames(const plugin::PluginHost& host) {
   std::set<std::string> names;
-  for (const std::string& file : host.ModelFiles()) {
-    StatusOr<const native::ModelFamily*> opened = Open(host, file);
-    if (!opened.ok()) continue;
-    for (const std::string& name : (*opened)->families()) names.insert(name);
-  }
+  for (const native::ModelFamily* family : FamilyFinder(host).All())
+    for (const std::string& name : family->families()) names.insert(name);
   return {names.begin(), names.end()};
 }
 

@@ -5,9 +5,9 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
-#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/status.h"
 #include "core/plugin/plugin_host.h"
@@ -15,13 +15,23 @@
 
 namespace volery::policy {
 
-// The result lives until the process ends. NotFound: no plugin has the family; the message lists what there
-// is.
-using FamilyFinder = std::function<StatusOr<const native::ModelFamily*>(const std::string& family)>;
+// The families of a host's model plugins, which are opened one after another. The host must outlive it; what it
+// gives lives until the process ends.
+class FamilyFinder {
+ public:
+  explicit FamilyFinder(const plugin::PluginHost& host) : host_(&host) {}
+  // NotFound: no plugin has the family; the message lists what there is.
+  StatusOr<const native::ModelFamily*> operator()(const std::string& family) const;
+  // One of each plugin that can be opened.
+  std::vector<const native::ModelFamily*> All() const;
 
-// Opens the model plugins of `host` one after another until one has the family. `host` must outlive the
-// finder.
-FamilyFinder FamiliesOf(const plugin::PluginHost& host);
+ private:
+  const plugin::PluginHost* host_;
+};
+
+inline FamilyFinder FamiliesOf(const plugin::PluginHost& host) {
+  return FamilyFinder(host);
+}
 
 // Families that plugins of `host` offer, sorted; plugins that can't be opened are left out.
 std::vector<std::string> FamilyNames(const plugin::PluginHost& host);

@@ -134,6 +134,17 @@ Status Finish(const OpenOptions& options, std::set<int64_t> stops, ModelSource& 
   return FinishStops(std::move(stops), source);
 }
 
+// What the configuration leaves to the tensors' shapes.
+Status CompleteConfig(const FamilyFinder& families, const std::string& folder, ModelSource& source) {
+  VOLERY_ASSIGN_OR_RETURN(const std::string name, FamilyOf(source.config_json, folder + "/config.json"));
+  VOLERY_ASSIGN_OR_RETURN(const native::ModelFamily* family, families(name));
+  VOLERY_ASSIGN_OR_RETURN(const std::vector<native::FileTensor> shapes, FolderShapes(folder));
+  VOLERY_ASSIGN_OR_RETURN(source.config_json, tensor::Guard(folder, [&] {
+                            return family->CompleteConfig(source.config_json, shapes);
+                          }));
+  return OkStatus();
+}
+
 StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& families,
                                  const OpenOptions& options) {
   ModelSource source;
@@ -142,6 +153,7 @@ StatusOr<ModelSource> OpenFolder(const std::string& folder, const FamilyFinder& 
   if (!base::Exists(config_path))
     return NotFoundError(folder, ": holds no config.json, so it is no model folder");
   VOLERY_ASSIGN_OR_RETURN(source.config_json, base::ReadFile(config_path));
+  VOLERY_RETURN_IF_ERROR(CompleteConfig(families, folder, source));
   VOLERY_RETURN_IF_ERROR(Describe(families, config_path, source));
   const bool own_tokenizer = options.tokenizer.empty();
   if (options.needs_tokenizer || !own_tokenizer || HoldsTokenizer(folder)) {
@@ -190,10 +202,60 @@ StatusOr<ModelSource> OpenGguf(const std::string& path, const FamilyFinder& fami
   return source;
 }
 
+// The family whose training code wrote a file with these tensors, and where they go.
+StatusOr<native::ImportPlan> PlanCheckpoint(const StoredFile& file, const FamilyFinder& families,
+                                            ModelSource& source) {
+  const std::vector<native::FileTensor> shapes = ShapesOf(file);
+  for (const native::ModelFamily* family : families.All()) {
+    VOLERY_ASSIGN_OR_RETURN(std::optional<native::ImportPlan> plan,
+                            tensor::Guard(file.path, [&] { return family->ImportPth(shapes); }));
+    if (!plan) continue;
+    source.family = family;
+    return *std::move(plan);
+  }
+  return InvalidError(file.path, ": no model plugin knows a checkpoint with these tensors (",
+                      shapes.empty() ? "it holds none" : Cat("the first is ", shapes[0].name),
+                      "); give a Hugging Face folder instead");
+}
+
+constexpr int64_t kWorldRows = 65536;  // of embeddings in models with the RWKV World vocabulary
+
+// A .pth or .safetensors file of a family's own training code.
+StatusOr<ModelSource> OpenCheckpoint(const std::string& path, const FamilyFinder& families,
+                                     const OpenOptions& options) {
+  VOLERY_ASSIGN_OR_RETURN(const StoredFile file, OpenStoredFile(path));
+  ModelSource source;
+  source.where = path;
+  VOLERY_ASSIGN_OR_RETURN(const native::ImportPlan plan, PlanCheckpoint(file, families, source));
+  source.config_json = plan.config_json;
+  VOLERY_RETURN_IF_ERROR(Describe(families, path, source));
+  const bool world = options.tokenizer.empty() && source.info.vocabulary == kWorldRows;
+  if (options.tokenizer.empty() && !world && options.needs_tokenizer)
+    return InvalidError(path, ": has ", source.info.vocabulary,
+                        " rows of embeddings and brings no tokenizer; name one (model.tokenizer, or --tokenizer)");
+  if (world || !options.tokenizer.empty()) {
+    VOLERY_ASSIGN_OR_RETURN(source.tokenizer,
+                            OpenTokenizerSource(world ? "world" : options.tokenizer, options.characters));
+    if (world && source.tokenizer.chat_jinja.empty())
+      source.tokenizer.chat_jinja = text::ChatTemplateJinja(text::ChatTemplate::kRwkvWorld);
+    VOLERY_RETURN_IF_ERROR(Finish(options, {}, source));
+  }
+  if (options.weights) {
+    VOLERY_ASSIGN_OR_RETURN(source.weights,
+                            ReadImported(file, plan, {source.specs, source.info.tied, options.dtype}));
+  }
+  return source;
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<native::Model>> ModelSource::Build(c10::ScalarType dtype, c10::Device device) const {
   return BuildModel(*family, config_json, dtype, device, where);
+}
+
+StatusOr<std::shared_ptr<const text::StopRules>> ModelSource::Stops() const {
+  if (stop_texts.empty()) return std::shared_ptr<const text::StopRules>();
+  return text::StopRules::Make(tokenizer.tokenizer, stop_ids, stop_texts);
 }
 
 StatusOr<text::ChatTemplate> ModelSource::RequireChat() const {
@@ -209,12 +271,13 @@ StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& fam
                                 const OpenOptions& options) {
   if (!base::Exists(path))
     return NotFoundError(path,
-                         ": there is no such file or folder; give a Hugging Face folder or a .gguf file");
+                         ": there is no such file or folder; give a Hugging Face folder, a .gguf or a .pth file");
   if (base::IsFolder(path)) return OpenFolder(path, families, options);
   if (IsGguf(path)) return OpenGguf(path, families, options);
+  if (path.ends_with(".pth") || path.ends_with(".safetensors")) return OpenCheckpoint(path, families, options);
   return InvalidError(
       path,
-      ": neither a folder nor a .gguf file; for safetensors give the folder that also holds config.json");
+      ": neither a folder nor a .gguf, .pth or .safetensors file");
 }
 
 StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed,

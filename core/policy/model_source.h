@@ -1,5 +1,6 @@
 #pragma once
-// Opening a model wherever it lies: a Hugging Face folder, a GGUF file, or from scratch. Gives the
+// Opening a model wherever it lies: a Hugging Face folder, a GGUF file, a checkpoint of a family's own training
+// code (.pth, .safetensors), or from scratch. Gives the
 // configuration, the family's plugin, the weights, the tokenizer and what ends a turn. Does not build engines
 // or trainers; exporting is model_folder.h.
 //
@@ -18,6 +19,7 @@
 #include "core/policy/families.h"
 #include "core/policy/tokenizer_source.h"
 #include "core/text/chat_template.h"
+#include "core/text/stop_matcher.h"
 #include "volery/native/model.h"
 
 namespace volery::policy {
@@ -51,6 +53,8 @@ struct ModelSource {
   StatusOr<std::shared_ptr<native::Model>> Build(c10::ScalarType dtype, c10::Device device) const;
   // Ids from here on are never sampled.
   int64_t vocabulary() const { return tokenizer.tokenizer->size(); }
+  // Of stop_texts; null where there are none.
+  StatusOr<std::shared_ptr<const text::StopRules>> Stops() const;
   // The template, or why there is none and what to do: for callers that need one.
   StatusOr<text::ChatTemplate> RequireChat() const;
 };

@@ -12,6 +12,7 @@
 
 #include "core/base/files.h"
 #include "core/formats/safetensors.h"
+#include "core/formats/torch_file.h"
 #include "core/policy/version.h"
 #include "core/tensor/guard.h"
 
@@ -92,71 +93,58 @@ at::Tensor Converted(std::span<const std::byte> bytes, c10::ScalarType type,
   return result;
 }
 
-struct OpenShard {
-  std::string path;
-  std::shared_ptr<base::MappedFile> file;
-  formats::SafetensorsView view;
-};
-
-StatusOr<OpenShard> OpenFile(const std::string& path) {
-  OpenShard shard;
-  shard.path = path;
-  VOLERY_ASSIGN_OR_RETURN(shard.file, base::MappedFile::Open(path));
-  VOLERY_ASSIGN_OR_RETURN(shard.view, formats::ParseSafetensors(shard.file->bytes(), path));
-  return shard;
-}
-
-StatusOr<at::Tensor> ReadTensor(const OpenShard& shard, const native::TensorSpec& spec,
+// `name`: of the tensor in the file.
+StatusOr<at::Tensor> ReadTensor(const StoredFile& shard, const std::string& name, const native::TensorSpec& spec,
                                 c10::ScalarType dtype) {
-  const formats::SafetensorsTensor* tensor = shard.view.Find(spec.name);
-  if (tensor == nullptr)
-    return InvalidError(shard.path, ": tensor ", spec.name, " is missing, though the index names this file");
+  const auto found = shard.tensors.find(name);
+  if (found == shard.tensors.end())
+    return InvalidError(shard.path, ": tensor ", name, " is missing, though the index names this file");
+  const StoredTensor* tensor = &found->second;
   VOLERY_RETURN_IF_ERROR(CheckShape(shard.path, spec, tensor->shape));
   const std::optional<c10::ScalarType> type = ScalarTypeOf(tensor->dtype);
   if (!type ||
       (*type != at::kFloat && *type != at::kDouble && *type != at::kHalf && *type != at::kBFloat16)) {
-    return InvalidError(shard.path, ": tensor ", spec.name, " is stored as ",
-                        formats::DTypeName(tensor->dtype),
+    return InvalidError(shard.path, ": tensor ", name, " is stored as ", formats::DTypeName(tensor->dtype),
                         "; F32, BF16, F16 and F64 are supported (quantised models are not)");
   }
-  return tensor::Guard(Cat(shard.path, ": reading tensor ", spec.name),
+  return tensor::Guard(Cat(shard.path, ": reading tensor ", name),
                        [&] { return Converted(tensor->bytes, *type, spec.shape, dtype); });
 }
 
 // A tied model with another output matrix in its file would lose that matrix in silence.
-Status CheckTie(const OpenShard& output, const OpenShard& embedding) {
-  const formats::SafetensorsTensor* a = output.view.Find(kOutput);
-  const formats::SafetensorsTensor* b = embedding.view.Find(kEmbedding);
-  if (a == nullptr || b == nullptr) return OkStatus();
-  if (a->dtype == b->dtype && a->shape == b->shape && std::ranges::equal(a->bytes, b->bytes))
-    return OkStatus();
+Status CheckTie(const StoredFile& output, const StoredFile& embedding) {
+  const auto a = output.tensors.find(kOutput), b = embedding.tensors.find(kEmbedding);
+  if (a == output.tensors.end() || b == embedding.tensors.end()) return OkStatus();
+  const StoredTensor &x = a->second, &y = b->second;
+  if (x.dtype == y.dtype && x.shape == y.shape && std::ranges::equal(x.bytes, y.bytes)) return OkStatus();
   return InvalidError(output.path, ": the configuration says tie_word_embeddings = true, but ", kOutput,
                       " differs from ", kEmbedding,
                       "; set tie_word_embeddings to false in config.json if the file is right");
 }
 
+// Of safetensors, else of PyTorch: one file, or shards with an index. Empty: the folder holds none.
+std::string WeightsFile(const std::string& folder) {
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                           "pytorch_model.bin.index.json"})
+    if (base::Exists(folder + "/" + name)) return folder + "/" + name;
+  return "";
+}
+
 StatusOr<std::map<std::string, std::string>> FilesOfTensors(const std::string& folder) {
   std::map<std::string, std::string> files;
-  const std::string single = folder + "/model.safetensors",
-                    index_path = folder + "/model.safetensors.index.json";
-  if (base::Exists(single)) {
-    VOLERY_ASSIGN_OR_RETURN(const OpenShard shard, OpenFile(single));
-    for (const formats::SafetensorsTensor& tensor : shard.view.tensors) files[tensor.name] = single;
+  const std::string path = WeightsFile(folder);
+  if (path.empty())
+    return NotFoundError(folder, ": holds no weights (model.safetensors, pytorch_model.bin, or an index of shards)");
+  if (!path.ends_with(".index.json")) {
+    VOLERY_ASSIGN_OR_RETURN(const StoredFile file, OpenStoredFile(path));
+    for (const auto& [name, tensor] : file.tensors) files[name] = path;
     return files;
   }
-  if (!base::Exists(index_path)) {
-    return NotFoundError(folder, ": holds neither model.safetensors nor model.safetensors.index.json",
-                         base::Exists(folder + "/pytorch_model.bin")
-                             ? "; convert its pytorch_model.bin with transformers (save_pretrained)"
-                             : "");
-  }
-  VOLERY_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(index_path));
-  VOLERY_ASSIGN_OR_RETURN(const formats::SafetensorsIndex index,
-                          formats::ParseSafetensorsIndex(text, index_path));
+  VOLERY_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(path));
+  VOLERY_ASSIGN_OR_RETURN(const formats::SafetensorsIndex index, formats::ParseSafetensorsIndex(text, path));
   for (const std::string& file : index.Files()) {
     if (!base::Exists(folder + "/" + file))
-      return NotFoundError(index_path, ": names ", file,
-                           ", which is not in the folder; fetch the missing shard");
+      return NotFoundError(path, ": names ", file, ", which is not in the folder; fetch the missing shard");
   }
   for (const auto& [name, file] : index.weight_map) files[name] = folder + "/" + file;
   return files;
@@ -207,6 +195,63 @@ native::MetaValue ToMetaValue(const formats::GgufValue& value, bool& known) {
 
 }  // namespace
 
+StatusOr<StoredFile> OpenStoredFile(const std::string& path) {
+  StoredFile out;
+  out.path = path;
+  VOLERY_ASSIGN_OR_RETURN(out.file, base::MappedFile::Open(path));
+  if (!formats::LooksLikeTorchFile(out.file->bytes())) {
+    VOLERY_ASSIGN_OR_RETURN(const formats::SafetensorsView view,
+                            formats::ParseSafetensors(out.file->bytes(), path));
+    for (const formats::SafetensorsTensor& t : view.tensors) out.tensors[t.name] = {t.dtype, t.shape, t.bytes};
+    return out;
+  }
+  VOLERY_ASSIGN_OR_RETURN(const formats::TorchFileView view, formats::ParseTorchFile(out.file->bytes(), path));
+  std::set<std::string> groups;
+  for (const formats::TorchTensor& t : view.tensors) groups.insert(t.group);
+  if (groups.size() > 1)
+    return InvalidError(path, ": holds several groups of tensors (",
+                        SomeNames({groups.begin(), groups.end()}),
+                        "), so it isn't clear which are the model's; save the model's state dict alone");
+  for (const formats::TorchTensor& t : view.tensors) out.tensors[t.name] = {t.dtype, t.shape, t.bytes};
+  return out;
+}
+
+std::vector<native::FileTensor> ShapesOf(const StoredFile& file) {
+  std::vector<native::FileTensor> out;
+  for (const auto& [name, tensor] : file.tensors) out.push_back({name, tensor.shape});
+  return out;
+}
+
+StatusOr<std::vector<native::FileTensor>> FolderShapes(const std::string& folder) {
+  using Places = std::map<std::string, std::string>;
+  std::vector<native::FileTensor> out;
+  if (WeightsFile(folder).empty()) return out;
+  VOLERY_ASSIGN_OR_RETURN(const Places files, FilesOfTensors(folder));
+  std::set<std::string> paths;
+  for (const auto& [name, path] : files) paths.insert(path);
+  for (const std::string& path : paths) {
+    VOLERY_ASSIGN_OR_RETURN(const StoredFile file, OpenStoredFile(path));
+    for (native::FileTensor& tensor : ShapesOf(file)) out.push_back(std::move(tensor));
+  }
+  return out;
+}
+
+StatusOr<nn::NamedTensors> ReadImported(const StoredFile& file, const native::ImportPlan& plan,
+                                        const WantedWeights& wanted) {
+  std::map<std::string, std::string> sources;
+  std::set<std::string> present;
+  for (const native::ImportedTensor& import : plan.tensors) {
+    sources[import.target] = import.source;
+    present.insert(import.target);
+  }
+  VOLERY_RETURN_IF_ERROR(CheckNames(file.path, wanted, present));
+  nn::NamedTensors result;
+  for (const native::TensorSpec& spec : wanted.specs) {
+    VOLERY_ASSIGN_OR_RETURN(result[spec.name], ReadTensor(file, sources.at(spec.name), spec, wanted.dtype));
+  }
+  return result;
+}
+
 StatusOr<nn::NamedTensors> ReadFolderWeights(const std::string& folder, const WantedWeights& wanted) {
   using Places = std::map<std::string, std::string>;
   VOLERY_ASSIGN_OR_RETURN(const Places files, FilesOfTensors(folder));
@@ -214,17 +259,17 @@ StatusOr<nn::NamedTensors> ReadFolderWeights(const std::string& folder, const Wa
   for (const auto& [name, file] : files) present.insert(name);
   VOLERY_RETURN_IF_ERROR(CheckNames(folder, wanted, present));
   if (wanted.tied && files.contains(kOutput) && files.contains(kEmbedding)) {
-    VOLERY_ASSIGN_OR_RETURN(const OpenShard output, OpenFile(files.at(kOutput)));
-    VOLERY_ASSIGN_OR_RETURN(const OpenShard embedding, OpenFile(files.at(kEmbedding)));
+    VOLERY_ASSIGN_OR_RETURN(const StoredFile output, OpenStoredFile(files.at(kOutput)));
+    VOLERY_ASSIGN_OR_RETURN(const StoredFile embedding, OpenStoredFile(files.at(kEmbedding)));
     VOLERY_RETURN_IF_ERROR(CheckTie(output, embedding));
   }
   std::map<std::string, std::vector<const native::TensorSpec*>> by_file;
   for (const native::TensorSpec& spec : wanted.specs) by_file[files.at(spec.name)].push_back(&spec);
   nn::NamedTensors result;
   for (const auto& [file, specs] : by_file) {
-    VOLERY_ASSIGN_OR_RETURN(const OpenShard shard, OpenFile(file));
+    VOLERY_ASSIGN_OR_RETURN(const StoredFile shard, OpenStoredFile(file));
     for (const native::TensorSpec* spec : specs) {
-      VOLERY_ASSIGN_OR_RETURN(result[spec->name], ReadTensor(shard, *spec, wanted.dtype));
+      VOLERY_ASSIGN_OR_RETURN(result[spec->name], ReadTensor(shard, spec->name, *spec, wanted.dtype));
     }
   }
   return result;

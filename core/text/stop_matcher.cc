@@ -70,6 +70,7 @@ std::string_view StopRules::BeforeStop(std::string_view text) const {
 }
 
 Stop StopMatcher::Push(int32_t id) {
+  if (!rules_) return Stop::kNone;
   if (rules_->Ends(id)) return Stop::kId;
   std::string bytes;
   rules_->tokenizer_->AppendToken(id, &at_start_, &bytes);
@@ -78,6 +79,14 @@ Stop StopMatcher::Push(int32_t id) {
     if (rules_->states_[state_].complete > 0) return Stop::kText;
   }
   return Stop::kNone;
+}
+
+std::string CompletionText(const Tokenizer& tokenizer, std::span<const int32_t> ids, bool stopped,
+                           std::span<const int32_t> stop_ids, const StopRules* rules) {
+  if (stopped && !ids.empty() && std::ranges::find(stop_ids, ids.back()) != stop_ids.end())
+    return tokenizer.Decode(ids.first(ids.size() - 1), false);
+  const std::string text = tokenizer.Decode(ids, false);
+  return stopped && rules ? std::string(rules->BeforeStop(text)) : text;
 }
 
 }  // namespace volery::text

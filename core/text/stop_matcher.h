@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,6 +59,7 @@ class StopRules {
 
 class StopMatcher {
  public:
+  StopMatcher() = default;  // nothing ends a text
   explicit StopMatcher(std::shared_ptr<const StopRules> rules) : rules_(std::move(rules)) {}
 
   // Feeds the next sampled id; says whether the text ends with it. Nothing is to be fed after an end.
@@ -68,5 +70,10 @@ class StopMatcher {
   uint32_t state_ = 0;
   bool at_start_ = true;
 };
+
+// The text of sampled ids, without what ended it: the last id where it is one of `stop_ids`, or a stop text and
+// what stands behind it. `stopped`: they ended by a stop, not by their number; `rules` may be null.
+std::string CompletionText(const Tokenizer& tokenizer, std::span<const int32_t> ids, bool stopped,
+                           std::span<const int32_t> stop_ids, const StopRules* rules);
 
 }  // namespace volery::text

@@ -67,7 +67,7 @@ class MicroBatchLoss {
 
 // A token's ratio needs only that token: loss and gradient in the same pass over the head.
 at::Tensor BackwardByToken(const Head& head, const at::Tensor& hidden, const data::MicroBatch& micro,
-                           const MicroBatchLoss& loss) {
+                           const MicroBatchLoss& loss, double l2wrap) {
   return head.Backward(
       hidden, micro,
       [&](std::span<const int32_t> targets, std::span<const double> l, std::span<const double> h,
@@ -76,7 +76,8 @@ at::Tensor BackwardByToken(const Head& head, const at::Tensor& hidden, const dat
           loss.Evaluate(static_cast<size_t>(targets[i]), l.subspan(i, 1), h.subspan(i, 1),
                         gradient_l.subspan(i, 1), gradient_h.subspan(i, 1));
         }
-      });
+      },
+      l2wrap);
 }
 
 // A sequence's ratio needs all of its tokens first: one pass over the head for those, a second one for
@@ -102,16 +103,43 @@ at::Tensor BackwardBySequence(const Head& head, const at::Tensor& hidden, const 
                        });
 }
 
+const data::TextPiece& PieceOf(const CarriedStates& carried, const data::PackedSegment& segment) {
+  return carried.pieces[static_cast<size_t>(segment.sequence)];
+}
+
+SegmentStates StatesOf(const data::MicroBatch& micro, const CarriedStates* carried) {
+  SegmentStates states;
+  if (carried == nullptr) return states;
+  states.initial.resize(micro.segments.size());
+  for (size_t i = 0; i < micro.segments.size(); ++i) {
+    const data::TextPiece& piece = PieceOf(*carried, micro.segments[i]);
+    if (piece.continues) states.initial[i] = carried->now[static_cast<size_t>(piece.lane)];
+    states.keep_final = states.keep_final || piece.carries;
+  }
+  return states;
+}
+
+void KeepStates(const ForwardPass& pass, const data::MicroBatch& micro, CarriedStates* carried) {
+  if (carried == nullptr) return;
+  for (size_t i = 0; i < micro.segments.size(); ++i) {
+    const data::TextPiece& piece = PieceOf(*carried, micro.segments[i]);
+    if (piece.carries)
+      carried->next[static_cast<size_t>(piece.lane)] = pass.FinalState(static_cast<int64_t>(i));
+  }
+}
+
 }  // namespace
 
 BatchPass::BatchPass(native::Model& model, ParameterStore& store, const Options& options)
     : model_(model), store_(store), options_(options), head_(model, options.head) {}
 
 void BatchPass::Evaluate(std::span<const data::TrainSequence> sequences, std::span<const int32_t> indices,
-                         TokenValues& values, const TokenObserver& observe) const {
+                         TokenValues& values, const TokenObserver& observe, CarriedStates* carried) const {
   std::vector<double> l, h;
   for (const data::MicroBatch& micro : data::PackSequences(sequences, indices, options_.packing)) {
-    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device());
+    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device(),
+                           StatesOf(micro, carried));
+    KeepStates(pass, micro, carried);
     head_.Evaluate(pass.hidden(), micro, l, h);
     for (const SequenceTargets& group : GroupTargets(micro)) {
       const auto index = static_cast<size_t>(group.sequence);
@@ -134,12 +162,13 @@ void BatchPass::Accumulate(const LossBatch& batch, std::span<const int32_t> indi
 void BatchPass::AccumulateMicroBatch(const LossBatch& batch, const data::MicroBatch& micro, LossSums& sums,
                                      const TokenObserver& observe) const {
   const Recording recording = options_.checkpoint_activations ? Recording::kCheckpoint : Recording::kGraph;
-  ForwardPass pass(model_, micro, recording, store_.masters().device());
+  ForwardPass pass(model_, micro, recording, store_.masters().device(), StatesOf(micro, batch.carried));
+  KeepStates(pass, micro, batch.carried);
   const MicroBatchLoss loss(batch, micro, sums, observe);
   const at::Tensor hidden = pass.hidden();
   const bool by_sequence = batch.spec.ratio_level == RatioLevel::kSequence && batch.spec.policy_weight > 0;
   const at::Tensor gradient = by_sequence ? BackwardBySequence(head_, hidden, micro, loss)
-                                          : BackwardByToken(head_, hidden, micro, loss);
+                                          : BackwardByToken(head_, hidden, micro, loss, batch.l2wrap);
   pass.Backward(gradient);
 }
 

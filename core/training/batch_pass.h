@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/data/packing.h"
+#include "core/data/text_batch.h"
 #include "core/training/head.h"
 #include "core/training/loss.h"
 #include "core/training/parameters.h"
@@ -21,6 +22,13 @@ using TokenValues = std::vector<std::vector<double>>;
 using TokenObserver =
     std::function<void(const data::TrainSequence& sequence, size_t position, double logprob)>;
 
+// States of recurrent models on their way from one chunk of a text to the next, by lane.
+struct CarriedStates {
+  std::span<const data::TextPiece> pieces;  // one a sequence
+  std::vector<at::Tensor> now;              // what the chunk before left
+  std::vector<at::Tensor> next;             // what this one leaves; filled
+};
+
 // Everything the loss reads besides the model.
 struct LossBatch {
   std::span<const data::TrainSequence> sequences;
@@ -28,6 +36,8 @@ struct LossBatch {
   NormaliserCounts counts;                    // of the optimiser step, over all ranks
   const TokenValues* denominators = nullptr;  // nullptr: the current log-probs (r = 1)
   const TokenValues* references = nullptr;    // needed when spec.kl > 0
+  double l2wrap = 0;                          // see Head::Backward
+  CarriedStates* carried = nullptr;           // nullptr: every sequence starts a text
 };
 
 class BatchPass {
@@ -42,7 +52,7 @@ class BatchPass {
 
   // Fills values[i] for every i in `indices`.
   void Evaluate(std::span<const data::TrainSequence> sequences, std::span<const int32_t> indices,
-                TokenValues& values, const TokenObserver& observe) const;
+                TokenValues& values, const TokenObserver& observe, CarriedStates* carried = nullptr) const;
   // Adds the gradient of the sequences in `indices` to the store and their terms to `sums`.
   void Accumulate(const LossBatch& batch, std::span<const int32_t> indices, LossSums& sums,
                   const TokenObserver& observe) const;

@@ -3,25 +3,29 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <stdexcept>
+
 namespace volery::training {
 namespace {
 
-native::Batch ToNative(const data::MicroBatch& batch, at::Device device) {
+native::Batch ToNative(const data::MicroBatch& batch, at::Device device, SegmentStates states) {
   native::Batch out;
   out.tokens = at::tensor(batch.tokens, at::kInt).to(device, at::kLong);
   out.positions = at::tensor(batch.positions, at::kLong).to(device);
   for (const data::PackedSegment& segment : batch.segments)
     out.segments.push_back({segment.begin, segment.end, segment.parent});
+  out.initial = std::move(states.initial);
+  out.keep_final = states.keep_final;
   return out;
 }
 
 }  // namespace
 
 ForwardPass::ForwardPass(native::Model& model, const data::MicroBatch& batch, Recording recording,
-                         at::Device device)
+                         at::Device device, SegmentStates states)
     : model_(model),
       recording_(recording),
-      batch_(ToNative(batch, device)),
+      batch_(ToNative(batch, device, std::move(states))),
       rows_(at::tensor(batch.rows, at::kLong).to(device)),
       context_(model.Begin(batch_)) {
   const at::AutoGradMode mode(recording == Recording::kGraph);
@@ -42,10 +46,17 @@ at::Tensor ForwardPass::Rows(const at::Tensor& x) const {
   return x.index_select(0, rows_);
 }
 
+at::Tensor ForwardPass::FinalState(int64_t segment) const {
+  at::Tensor state = context_->FinalState(segment);
+  if (!state.defined())
+    throw std::logic_error("the model says that it is recurrent but gives no final state");
+  return state;
+}
+
 void ForwardPass::Backward(const at::Tensor& gradient) {
   VOLERY_CHECK(recording_ != Recording::kNone);
   if (recording_ == Recording::kGraph) {
-    torch::autograd::backward({hidden_}, {gradient});
+    if (hidden_.requires_grad()) torch::autograd::backward({hidden_}, {gradient});
   } else {
     BackwardBlockByBlock(gradient);
   }
@@ -66,7 +77,8 @@ void ForwardPass::BackwardBlockByBlock(const at::Tensor& gradient) {
     input = take_input();
     torch::autograd::backward({model_.Block(block, input, *context_)}, {above});
   }
-  torch::autograd::backward({model_.Embed(batch_, *context_)}, {input.grad()});
+  if (const at::Tensor embedded = model_.Embed(batch_, *context_); embedded.requires_grad())
+    torch::autograd::backward({embedded}, {input.grad()});
 }
 
 }  // namespace volery::training

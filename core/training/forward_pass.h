@@ -14,6 +14,13 @@
 
 namespace volery::training {
 
+// Of a recurrent model, by segment: what it goes on from (undefined: the start of a text), and whether
+// FinalState will be asked for.
+struct SegmentStates {
+  std::vector<at::Tensor> initial;
+  bool keep_final = false;
+};
+
 enum class Recording : uint8_t {
   kNone,        // no gradients
   kGraph,       // autograd keeps everything
@@ -22,11 +29,15 @@ enum class Recording : uint8_t {
 
 class ForwardPass {
  public:
-  ForwardPass(native::Model& model, const data::MicroBatch& batch, Recording recording, at::Device device);
+  ForwardPass(native::Model& model, const data::MicroBatch& batch, Recording recording, at::Device device,
+              SegmentStates states = {});
 
   // What the head reads for batch.rows: [rows, W], without a graph.
   at::Tensor hidden() const { return hidden_.detach(); }
-  // Adds to the .grad of every parameter below the head. `gradient`: dL/dhidden. Once, not after kNone.
+  // What a segment leaves behind; throws where the model doesn't say.
+  at::Tensor FinalState(int64_t segment) const;
+  // Adds to the .grad of every parameter below the head. `gradient`: dL/dhidden. Once, not after kNone. Does
+  // nothing where all of those are frozen.
   void Backward(const at::Tensor& gradient);
 
  private:

@@ -129,7 +129,7 @@ void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std
 }
 
 at::Tensor Head::Backward(const at::Tensor& hidden, const data::MicroBatch& batch,
-                          const TargetGradient& gradient) const {
+                          const TargetGradient& gradient, double l2wrap) const {
   at::Tensor hidden_gradient = at::empty_like(hidden);
   std::vector<double> l, h, gradient_l, gradient_h;
   ForEachSlice(batch, HeadSliceRows(options_.slice_rows, model_.info().vocabulary), [&](const Slice& slice) {
@@ -145,7 +145,11 @@ at::Tensor Head::Backward(const at::Tensor& hidden, const data::MicroBatch& batc
       gradient_l.assign(l.size(), 0);
       gradient_h.assign(l.size(), 0);
       gradient(slice.targets, l, h, gradient_l, gradient_h);
+      at::Tensor largest, place;
+      if (l2wrap > 0)
+        std::tie(largest, place) = logits.detach().narrow(1, 0, options_.vocabulary).max(1, true);
       ToGradient(gradient_of_logits, options_.vocabulary, rows, slice, gradient_l, gradient_h);
+      if (l2wrap > 0) gradient_of_logits.scatter_add_(1, place, largest * l2wrap);
     }
     torch::autograd::backward({logits}, {gradient_of_logits});
     const at::NoGradGuard no_grad;

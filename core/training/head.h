@@ -39,8 +39,10 @@ class Head {
   void Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std::vector<double>& logprob,
                 std::vector<double>& entropy) const;
   // Asks `gradient` slice by slice, adds to the .grad of the head's parameters, returns dL/dhidden [rows, W].
-  at::Tensor Backward(const at::Tensor& hidden, const data::MicroBatch& batch,
-                      const TargetGradient& gradient) const;
+  // With l2wrap > 0, l2wrap x (the row's largest logit) is added to the gradient of that logit, as RWKV's
+  // L2Wrap does with 1e-4 / tokens.
+  at::Tensor Backward(const at::Tensor& hidden, const data::MicroBatch& batch, const TargetGradient& gradient,
+                      double l2wrap = 0) const;
 
  private:
   native::Model& model_;

@@ -38,7 +38,8 @@ Status CheckInitial(const std::vector<native::TensorSpec>& specs, const native::
 
 StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const std::vector<native::TensorSpec>& specs,
                                                                  const native::NamedTensors& initial,
-                                                                 at::ScalarType compute, at::Device device) {
+                                                                 at::ScalarType compute, at::Device device,
+                                                                 const std::set<std::string>& frozen) {
   if (compute != at::kFloat && compute != at::kDouble && compute != at::kBFloat16) {
     return InvalidError("cannot train in ", c10::toString(compute),
                         "; use float32, bfloat16 (with float32 masters) or float64");
@@ -48,6 +49,10 @@ StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const std::vect
     std::unique_ptr<ParameterStore> store(new ParameterStore());
     int64_t total = 0;
     for (const native::TensorSpec& spec : specs) {
+      if (frozen.contains(spec.name)) {
+        store->Freeze(spec.name, initial.at(spec.name), compute, device);
+        continue;
+      }
       const int64_t count = initial.at(spec.name).numel();
       store->ranges_.push_back({spec.name, spec.shape, total, count, spec.weight_decay, spec.lr_scale});
       total += count;
@@ -62,6 +67,14 @@ StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const std::vect
     store->MakeLeaves(compute);
     return store;
   });
+}
+
+void ParameterStore::Freeze(const std::string& name, const at::Tensor& value, at::ScalarType compute,
+                            at::Device device) {
+  const at::NoGradGuard no_grad;
+  const auto dtype = compute == at::kDouble ? at::kDouble : at::kFloat;
+  frozen_[name] = value.detach().to(device, dtype).contiguous();
+  bound_[name] = frozen_[name].to(compute);
 }
 
 void ParameterStore::MakeLeaves(at::ScalarType compute) {
@@ -107,6 +120,7 @@ native::NamedTensors ParameterStore::Current() const {
   native::NamedTensors out;
   for (const ParameterRange& range : ranges_)
     out[range.name] = View(masters_, range).to(at::kCPU, at::kFloat);
+  for (const auto& [name, value] : frozen_) out[name] = value.to(at::kCPU, at::kFloat);
   return out;
 }
 
@@ -117,6 +131,8 @@ native::NamedTensors ParameterStore::Copy(at::ScalarType dtype) const {
     at::Tensor copy = at::empty(range.shape, at::TensorOptions().dtype(dtype));
     out[range.name] = copy.copy_(View(masters_, range));
   }
+  for (const auto& [name, value] : frozen_)
+    out[name] = at::empty(value.sizes(), at::TensorOptions().dtype(dtype)).copy_(value);
   return out;
 }
 

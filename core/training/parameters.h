@@ -2,11 +2,13 @@
 // ParameterStore: the trainer's weights and gradients in flat buffers. Tensors that the model is bound to are
 // views into one buffer, their .grad views into another, so the optimiser and the collectives see plain
 // ranges. Masters and gradients are float32 (float64 for a float64 model); a bfloat16 model computes with a
-// cast copy of the masters. The trainer's thread only.
+// cast copy of the masters. Frozen tensors stand beside: no gradient, no place in the buffers, so no
+// optimiser state either. The trainer's thread only.
 
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,8 +31,10 @@ class ParameterStore {
   // the model; a dtype other than float32, float64 and bfloat16.
   static StatusOr<std::unique_ptr<ParameterStore>> Create(const std::vector<native::TensorSpec>& specs,
                                                           const native::NamedTensors& initial,
-                                                          at::ScalarType compute, at::Device device);
+                                                          at::ScalarType compute, at::Device device,
+                                                          const std::set<std::string>& frozen = {});
 
+  // Of what trains.
   const std::vector<ParameterRange>& ranges() const { return ranges_; }
   const native::NamedTensors& bound() const { return bound_; }  // leaves for Model::Bind
   at::Tensor masters() const { return masters_; }               // flat
@@ -43,18 +47,21 @@ class ParameterStore {
   void SwapMasters(at::Tensor& other);
   // The range's part of a flat tensor, in its shape; shares memory.
   static at::Tensor View(const at::Tensor& flat, const ParameterRange& range);
-  // The masters as they are, float32 on the CPU; shares their memory where they are that already.
+  // All tensors, frozen ones too: the masters as they are, float32 on the CPU; shares their memory where they
+  // are that already.
   native::NamedTensors Current() const;
-  // A deep copy of the masters on the CPU.
+  // A deep copy of the same on the CPU.
   native::NamedTensors Copy(at::ScalarType dtype) const;
 
  private:
   ParameterStore() = default;
   void MakeLeaves(at::ScalarType compute);
+  void Freeze(const std::string& name, const at::Tensor& value, at::ScalarType compute, at::Device device);
 
   std::vector<ParameterRange> ranges_;
   at::Tensor masters_, gradients_;
-  at::Tensor cast_;  // bfloat16 only
+  at::Tensor cast_;              // bfloat16 only
+  native::NamedTensors frozen_;  // of the masters' dtype
   native::NamedTensors bound_;
 };
 

@@ -236,14 +236,13 @@ Status LocalTrainer::RunOptimiserSteps(const std::vector<TrainSequence>& sequenc
     if (plan.counts[i].tokens == 0) continue;
     const LossBatch batch{sequences, algorithm_.loss, plan.counts[i], &denominators,
                           reference_.defined() ? &references : nullptr};
-    const double lr =
-        LearningRate(options_.optim.schedule, counters_.optimiser_steps + static_cast<int64_t>(i));
-    result.metrics["lr"] = lr;
+    const int64_t clock = counters_.optimiser_steps + static_cast<int64_t>(i);
+    result.metrics["lr"] = LearningRate(options_.optim.schedule, clock);
     // Only the first part is seen with the weights that the step began with.
     const bool observe = i == 0 && !plan.recompute;
     VOLERY_ASSIGN_OR_RETURN(
         const OptimiserOutcome outcome,
-        OptimiserStep(batch, plan.shares[i], options_.optim, lr, observe ? measure : IgnoreToken));
+        OptimiserStep(batch, plan.shares[i], options_.optim, clock, observe ? measure : IgnoreToken));
     totals.Add(outcome);
   }
   VOLERY_RETURN_IF_ERROR(ReduceDifference(difference));
@@ -284,7 +283,8 @@ StatusOr<TokenValues> LocalTrainer::References(std::span<const TrainSequence> se
 
 StatusOr<LocalTrainer::OptimiserOutcome> LocalTrainer::OptimiserStep(const LossBatch& batch,
                                                                      std::span<const int32_t> mine,
-                                                                     const OptimiserOptions& optim, double lr,
+                                                                     const OptimiserOptions& optim,
+                                                                     int64_t clock,
                                                                      const TokenObserver& observe) {
   OptimiserOutcome outcome;
   store_->ZeroGradients();
@@ -297,7 +297,9 @@ StatusOr<LocalTrainer::OptimiserOutcome> LocalTrainer::OptimiserStep(const LossB
     if (!std::isfinite(outcome.grad_norm) || !std::isfinite(outcome.sums.loss)) return outcome;
     const double scale =
         optim.max_grad_norm > 0 ? std::min(1.0, optim.max_grad_norm / (outcome.grad_norm + 1e-6)) : 1;
-    adam_.Step(*store_, optim.adam, lr, scale);
+    AdamOptions adam = optim.adam;
+    adam.weight_decay = WeightDecay(optim.schedule, adam.weight_decay, clock);
+    adam_.Step(*store_, adam, LearningRate(optim.schedule, clock), scale);
     counters_.adam_steps = adam_.steps();
     outcome.applied = true;
     return outcome;
@@ -310,9 +312,9 @@ StatusOr<double> LocalTrainer::RunSupervised(const std::vector<TrainSequence>& e
   if (batch.counts.tokens == 0)
     return InvalidError("no token of the supervised examples counts in the loss; check their loss masks");
   const auto mine = data::ShareByTokens(examples, all, comm_.world())[static_cast<size_t>(comm_.rank())];
-  const double lr = LearningRate(options_.supervised.schedule, counters_.supervised_steps);
-  VOLERY_ASSIGN_OR_RETURN(const OptimiserOutcome outcome,
-                          OptimiserStep(batch, mine, options_.supervised, lr, IgnoreToken));
+  VOLERY_ASSIGN_OR_RETURN(
+      const OptimiserOutcome outcome,
+      OptimiserStep(batch, mine, options_.supervised, counters_.supervised_steps, IgnoreToken));
   ++counters_.supervised_steps;
   counters_.moments_are_supervised = true;
   return outcome.sums.loss;

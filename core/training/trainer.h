@@ -114,7 +114,7 @@ class LocalTrainer : public data::Trainer {
   StatusOr<TokenValues> References(std::span<const data::TrainSequence> sequences,
                                    std::span<const int32_t> mine);
   StatusOr<OptimiserOutcome> OptimiserStep(const LossBatch& batch, std::span<const int32_t> mine,
-                                           const OptimiserOptions& optim, double lr,
+                                           const OptimiserOptions& optim, int64_t clock,
                                            const TokenObserver& observe);
   Status ReduceSums(LossSums& sums);
   Status ReduceDifference(SamplerDifference& difference);

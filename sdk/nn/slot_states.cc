@@ -1,6 +1,7 @@
 #include "volery/nn/slot_states.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/util/accumulate.h>
 
 #include <stdexcept>
@@ -29,6 +30,8 @@ int64_t SlotStates::Allocate() {
   if (index == slots_.size()) slots_.emplace_back();
   Slot slot;
   slot.used = true;
+  // Ordinary tensors, which may be changed in and outside of inference mode.
+  const c10::InferenceMode ordinary(false);
   for (const StatePart& part : parts_)
     slot.parts.push_back(at::zeros(part.shape, at::dtype(part.dtype).device(device_)));
   slots_[index] = std::move(slot);
@@ -37,6 +40,7 @@ int64_t SlotStates::Allocate() {
 
 int64_t SlotStates::Fork(int64_t slot) {
   Slot copy = Used(slot);
+  const c10::InferenceMode ordinary(false);
   for (at::Tensor& part : copy.parts) part = part.clone();
   const int64_t made = Allocate();
   slots_[made] = std::move(copy);
@@ -49,6 +53,7 @@ void SlotStates::Drop(int64_t slot) {
 }
 void SlotStates::Clear(int64_t slot) {
   Used(slot);
+  const c10::InferenceMode ordinary(false);
   for (const at::Tensor& part : slots_[slot].parts) part.zero_();
   slots_[slot].length = 0;
 }

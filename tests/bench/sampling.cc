@@ -23,6 +23,7 @@
 #include "core/policy/version.h"
 #include "core/tensor/threads.h"
 #include "tests/bench/bench.h"
+#include "volery/nn/linear.h"
 
 namespace volery::bench {
 namespace {
@@ -30,11 +31,31 @@ namespace {
 constexpr int kPrompt = 32;
 constexpr uint64_t kSeed = 1;
 
+// Notes the products that a model packs.
+class RecordingFactory final : public nn::LinearFactory {
+ public:
+  std::unique_ptr<nn::Linear> Make(const nn::LinearSpec& spec, const nn::NamedTensors& parameters) override {
+    return inner_->Make(spec, parameters);
+  }
+  std::unique_ptr<nn::PackedLinear> Pack(const std::vector<nn::LinearSpec>& fused,
+                                         const nn::NamedTensors& weights) const override {
+    int64_t out = 0;
+    for (const nn::LinearSpec& spec : fused) out += spec.out;
+    shapes.push_back({fused.front().in, out});
+    return inner_->Pack(fused, weights);
+  }
+  mutable std::vector<std::array<int64_t, 2>> shapes;  // [in, out]
+
+ private:
+  std::unique_ptr<nn::LinearFactory> inner_ = nn::MakeLinearFactory();
+};
+
 struct Bench {
   policy::ModelSource source;
   std::shared_ptr<native::Model> model;
   at::ScalarType dtype;
   data::WeightVersionPtr version;
+  std::vector<std::array<int64_t, 2>> products;  // [in, out] of all that a step runs
 
   Bench(const std::string& path, at::ScalarType type) : dtype(type) {
     tensor::SetComputeThreads(kThreads);
@@ -43,6 +64,9 @@ struct Bench {
     options.dtype = dtype;
     source = Must(policy::OpenModel(path, policy::FamiliesOf(host), options));
     model = Must(source.Build(dtype, at::kCPU));
+    RecordingFactory recording;
+    source.family->Build(source.config_json, {dtype, at::kCPU, &recording})->Prepare(source.weights, 0);
+    products = recording.shapes;
     version = policy::MakeVersion(VersionId(0), source.weights);
   }
 
@@ -97,26 +121,11 @@ struct Products {
 
 // Each product as often as a step of `rows` rows runs it, the head over `head_rows`, with as many copies as
 // keep them out of the cache.
-Products MeasureProducts(Bench& bench, int64_t rows, int64_t head_rows) {
+Products MeasureProducts(const Bench& bench, int64_t rows, int64_t head_rows) {
   const auto linears = nn::MakeLinearFactory();
   std::map<std::array<int64_t, 3>, int64_t> shapes;  // [rows, in, out] -> how often
-  const auto count = [&](const std::string& name, std::vector<const char*> parts) {
-    int64_t out = 0, in = 0;
-    for (const char* part : parts) {
-      const at::Tensor w = bench.source.weights.at("model.layers." + name + "." + part + ".weight");
-      out += w.size(0);
-      in = w.size(1);
-    }
-    shapes[{rows, in, out}]++;
-  };
-  for (int64_t i = 0; i < bench.source.info.layers; i++) {
-    const std::string layer = std::to_string(i);
-    count(layer, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"});
-    count(layer, {"self_attn.o_proj"});
-    count(layer, {"mlp.gate_proj", "mlp.up_proj"});
-    count(layer, {"mlp.down_proj"});
-  }
-  shapes[{head_rows, bench.source.info.width, bench.source.info.vocabulary}]++;
+  for (const auto& [in, out] : bench.products)
+    shapes[{out == bench.source.info.vocabulary ? head_rows : rows, in, out}]++;
   Products all;
   for (const auto& [shape, times] : shapes) {
     const auto [m, in, out] = shape;
@@ -204,8 +213,10 @@ void Decode(Bench& bench, int64_t batch, int32_t tokens) {
   auto engine = bench.Engine(batch);
   bench.Submit(*engine, batch, kPrompt, 4);
   Drain(*engine);
-  const double state_bytes = static_cast<double>(batch * (kPrompt + tokens / 2) *
-                                                 bench.model->state_spec(bench.dtype).bytes_per_token);
+  const native::StateSpec spec = bench.model->state_spec(bench.dtype);
+  // Keys and values are read; a state of one size is read and written.
+  const int64_t slot = spec.bytes_per_token > 0 ? (kPrompt + tokens / 2) * spec.bytes_per_token : 2 * spec.bytes_per_slot;
+  const auto state_bytes = static_cast<double>(batch * slot);
   Report(bench, batch, batch, state_bytes, [&] {
     bench.Submit(*engine, batch, kPrompt, tokens);
     const std::vector<double> steps = Drain(*engine);

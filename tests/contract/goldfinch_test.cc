@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -385,6 +386,30 @@ TEST_P(GoldFinchSampling, AllCachesHaveTheSameBits) {
       Sampler sampler(other, dtype);
       EXPECT_TRUE(at::equal(read(sampler), expected)) << cache << " " << dtype;
     }
+  }
+}
+
+// The engine reads in LibTorch's inference mode, and forks, clears and drops outside of it.
+TEST_P(GoldFinchSampling, SlotsChangeInsideAndOutsideOfInferenceMode) {
+  for (const char* cache : {"full", "proto_keys", "compressed"}) {
+    const TinyModel other = With(cache);
+    Sampler sampler(other, at::kFloat);
+    const auto read = [&](int64_t slot, const at::Tensor& what) {
+      const c10::InferenceMode inference;
+      return sampler.Read(slot, what).to(at::kDouble);
+    };
+    const int64_t slot = [&] {
+      const c10::InferenceMode inference;
+      return sampler.Slot(1);
+    }();
+    read(slot, tokens);
+    const int64_t fork = sampler.state->Fork(slot, 0);
+    const at::Tensor expected = read(slot, more), forked = read(fork, more);
+    EXPECT_EQ(MaxDifference(forked, expected), 0) << cache;
+    sampler.state->Clear(slot);
+    read(slot, tokens);
+    EXPECT_EQ(MaxDifference(read(slot, more), expected), 0) << cache;
+    sampler.state->Drop(slot);
   }
 }
 

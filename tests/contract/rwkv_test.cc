@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/policy/model_source.h"
 #include "model_fixture.h"
 
 namespace volery::testing {
@@ -165,6 +166,30 @@ TEST(RwkvInitialise, IsThatOfTheTrainingCode) {
         }
       }
     }
+  }
+}
+
+// A bfloat16 checkpoint in the training code's names, opened as a user's: the package's logits for it.
+TEST(RwkvPth, OpensWithTheLogitsOfThePackage) {
+  const plugin::PluginHost host({std::string(VOLERY_BINARY_DIR) + "/lib/volery/plugins"});
+  for (const std::string name : {"rwkv5-d64", "rwkv6-d64"}) {
+    policy::OpenOptions options;
+    options.needs_tokenizer = false;
+    const auto source = policy::OpenModel(kModels + name + ".pth", policy::FamiliesOf(host), options);
+    ASSERT_TRUE(source.ok()) << source.status();
+    const auto model = source->Build(at::kFloat, at::kCPU);
+    ASSERT_TRUE(model.ok()) << model.status();
+    const native::NamedTensors golden = ReadSafetensors(kModels + name + "/golden.safetensors");
+    const auto weights = (*model)->Prepare(source->weights, 0);
+    const auto state = (*model)->MakeState(at::kFloat);
+    const at::Tensor tokens = golden.at("tokens")[0].narrow(0, 0, 17).to(at::kInt).contiguous();
+    const std::span<const int32_t> ids(tokens.data_ptr<int32_t>(), 17);
+    const std::vector<native::Chunk> chunks = {{state->Allocate(17), ids, 0, 0}};
+    const at::Tensor logits = (*model)->Logits(*weights, (*model)->Advance(*weights, *state, chunks));
+    EXPECT_LE(MaxDifference(logits, golden.at("pth_logits")), 1e-4) << name;
+    policy::OpenOptions bytes;
+    bytes.tokenizer = "bytes";
+    EXPECT_FALSE(policy::OpenModel(kModels + name + ".pth", policy::FamiliesOf(host), bytes).ok());  // 259 ids, 168 rows
   }
 }
 

@@ -107,7 +107,8 @@ Config ParseConfig(const std::string& config_json) {
 }
 
 std::string CompleteConfig(const std::string& config_json, const std::vector<native::FileTensor>& tensors) {
-  json config = ParseJson(config_json);
+  const json given = ParseJson(config_json);
+  json config = given;
   const Version version = VersionOf(config);
   const auto set = [&](const char* key, int64_t value) {
     if (Has(config, key) && config[key] != value)
@@ -122,7 +123,7 @@ std::string CompleteConfig(const std::string& config_json, const std::vector<nat
     set("time_decay_extra_dim", w2[0]);
   if (const auto u = ShapeOf(tensors, "attention.time_faaaa"); u.size() == 2) set("head_size", u[1]);
   if (!ShapeOf(tensors, "attention.time_state").empty()) config["time_state"] = true;
-  return config.dump(2) + "\n";
+  return config == given ? config_json : config.dump(2) + "\n";
 }
 
 std::string WriteConfig(const Config& c) {

@@ -50,7 +50,9 @@ def main():
     folders, golden = sys.argv[1:]
     torch.set_num_threads(1)
     names = sorted(os.listdir(folders))
-    recorded = sum(os.path.isdir(os.path.join(golden, name)) for name in os.listdir(golden))
+    known = ("llama", "qwen2", "qwen3")  # what transformers loads
+    configs = [os.path.join(golden, name, "config.json") for name in os.listdir(golden)]
+    recorded = sum(json.load(open(path))["model_type"] in known for path in configs if os.path.exists(path))
     if len(names) != recorded + 2:
         sys.exit(f"{len(names)} folders in {folders}, expected {recorded + 2}")
     failed = 0

@@ -42,6 +42,9 @@ Status WriteAll(const std::string& plugins, const std::string& golden, const std
   VOLERY_ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListFolder(golden));
   for (const std::string& name : names) {
     if (!base::IsFolder(golden + "/" + name)) continue;
+    VOLERY_ASSIGN_OR_RETURN(const std::string config, base::ReadFile(golden + "/" + name + "/config.json"));
+    const std::string type = nlohmann::json::parse(config).value("model_type", "");
+    if (type.starts_with("rwkv") || type == "goldfinch") continue;  // transformers doesn't know them
     VOLERY_ASSIGN_OR_RETURN(const ModelSource source, OpenModel(golden + "/" + name, families, characters));
     const int64_t shard_bytes = name == "qwen3" ? 40'000 : 5'000'000'000;
     VOLERY_RETURN_IF_ERROR(

@@ -24,6 +24,7 @@ bool TypeFits(KeyType type, const FieldRef& field) {
     case KeyType::kOptions:
       return std::holds_alternative<nlohmann::json*>(field);
     case KeyType::kPaths:
+    case KeyType::kTexts:
       return std::holds_alternative<std::vector<std::string>*>(field);
     default:
       return std::holds_alternative<std::string*>(field);
@@ -33,6 +34,7 @@ bool TypeFits(KeyType type, const FieldRef& field) {
 TEST(Schema, EveryKeyFitsItsMemberAndAcceptsItsDefault) {
   Recipe recipe;
   recipe.reward.emplace_back();
+  recipe.data.emplace_back();
   std::set<std::string> paths;
   for (const Key& key : Schema()) {
     EXPECT_TRUE(paths.insert(key.path).second) << key.path;
@@ -57,6 +59,7 @@ TEST(Schema, EveryKeyFitsItsMemberAndAcceptsItsDefault) {
 TEST(Schema, EveryKeyHasAMemberOfItsOwn) {
   Recipe changed;
   changed.reward.emplace_back();
+  changed.data.emplace_back();
   changed.warmup.present = true;
   std::set<const void*> fields;
   for (const Key& key : Schema()) {
@@ -64,7 +67,13 @@ TEST(Schema, EveryKeyHasAMemberOfItsOwn) {
                key.field(changed, 0));
   }
   EXPECT_EQ(fields.size(), Schema().size());
-  EXPECT_EQ(RecipeValues(changed).size(), Schema().size());
+  // Between them, the two kinds of recipe write every key.
+  std::set<std::string> written;
+  for (const bool pretrain : {false, true}) {
+    changed.pretrain.present = pretrain;
+    for (const RecipeValue& value : RecipeValues(changed)) written.insert(value.key->path);
+  }
+  EXPECT_EQ(written.size(), Schema().size());
 }
 
 TEST(Schema, PresetsAreItsWordsAndFitItsRanges) {

@@ -28,8 +28,8 @@ TEST(EngineSource, FinishesGroupsWithDecodedText) {
   FakeEngine engine;
   base::StopToken stop;
   EngineSourceOptions options;
-  options.decode = [](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
-    return Cat(tokens.size(), " tokens");
+  options.decode = [](const std::vector<int32_t>& tokens, data::StopReason stop) -> StatusOr<std::string> {
+    return Cat(tokens.size(), " tokens, ", data::StopReasonName(stop));
   };
   EngineSource source(engine, options, stop);
   ASSERT_TRUE(source.Publish(Version(0)).ok());
@@ -45,8 +45,8 @@ TEST(EngineSource, FinishesGroupsWithDecodedText) {
   for (int32_t i = 0; i < 3; ++i) {
     const data::Rollout& rollout = group.rollouts[static_cast<size_t>(i)];
     EXPECT_EQ(rollout.sample, i);
-    const int64_t spoken = rollout.SampledLength() - (rollout.stop == data::StopReason::kStop ? 1 : 0);
-    EXPECT_EQ(rollout.completion, Cat(spoken, " tokens"));
+    EXPECT_EQ(rollout.completion,
+              Cat(rollout.SampledLength(), " tokens, ", data::StopReasonName(rollout.stop)));
   }
   const auto metrics = source.TakeMetrics();
   EXPECT_GT(metrics.at("sampler/tokens"), 0);

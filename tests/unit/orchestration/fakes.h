@@ -210,7 +210,8 @@ struct FakeRun {
     options.rollout.sampling.seed = 11;
     options.eval.sampling = options.rollout.sampling;
     options.eval.samples = 2;
-    source_options.decode = [](const std::vector<int32_t>& tokens) -> StatusOr<std::string> {
+    source_options.decode = [](std::vector<int32_t> tokens, data::StopReason stop) -> StatusOr<std::string> {
+      if (stop == data::StopReason::kStop && !tokens.empty()) tokens.pop_back();
       std::string text;
       for (int32_t token : tokens) text += static_cast<char>('0' + token);
       return text;

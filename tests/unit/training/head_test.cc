@@ -74,6 +74,36 @@ TEST_P(HeadTest, AgreesWithTheRecordingForEverySliceSize) {
 
 INSTANTIATE_TEST_SUITE_P(SliceRows, HeadTest, ::testing::Values(0, 1, 2, 3, 100));
 
+TEST(Head, L2WrapAddsWhatRwkvsDoes) {
+  const nlohmann::json golden = ReadGolden("l2wrap.json");
+  const auto targets = golden["targets"].get<std::vector<int32_t>>();
+  const auto rows = static_cast<double>(targets.size());
+  data::MicroBatch batch;
+  for (size_t row = 0; row < targets.size(); ++row) {
+    batch.rows.push_back(static_cast<int64_t>(row));
+    batch.temperatures.push_back(1);
+    batch.targets.push_back({static_cast<int32_t>(row), targets[row], 0, 0});
+  }
+  const auto mean = [&](auto now, auto, auto, auto out, auto) {
+    for (size_t i = 0; i < now.size(); ++i) out[i] = -1 / rows;
+  };
+  TinyModel model;
+  const at::Tensor hidden = Matrix(golden["hidden"]);
+  for (const int64_t slice : {0, 3}) {
+    at::Tensor matrix = Matrix(golden["head"]).requires_grad_();
+    model.Bind({{"head", matrix}});
+    const Head head(model, {TinyModel::kVocabulary, slice});
+    const auto far = [](const at::Tensor& a, const at::Tensor& b) {
+      return (a - b).abs().max().item<double>();
+    };
+    EXPECT_LT(far(head.Backward(hidden, batch, mean), Matrix(golden["hidden_gradient_without"])), 1e-12);
+    matrix.mutable_grad() = at::zeros_like(matrix);
+    const at::Tensor gradient = head.Backward(hidden, batch, mean, golden["factor"].get<double>() / rows);
+    EXPECT_LT(far(gradient, Matrix(golden["hidden_gradient"])), 1e-12);
+    EXPECT_LT(far(matrix.grad(), Matrix(golden["head_gradient"])), 1e-12);
+  }
+}
+
 TEST(Head, Bfloat16LogitsAreNormalisedInFloat32) {
   PassThrough model(8);
   const at::Tensor logits = (at::arange(16, at::kFloat).view({2, 8}) * 0.37).to(at::kBFloat16);

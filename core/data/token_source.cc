@@ -1,0 +1,157 @@
+#include "core/data/token_source.h"
+
+#include <algorithm>
+
+#include "core/base/files.h"
+#include "core/base/jsonl.h"
+#include "core/data/dataset.h"
+#include "core/formats/binidx.h"
+#include "core/formats/parquet_rows.h"
+
+namespace volery::data {
+namespace {
+
+class MemoryTokens : public TokenSource {
+ public:
+  int64_t size() const override { return static_cast<int64_t>(tokens_.size()); }
+  int64_t documents() const override { return static_cast<int64_t>(begins_.size()); }
+  void Copy(int64_t begin, std::span<int32_t> out) const override {
+    VOLERY_CHECK(begin >= 0 && begin + static_cast<int64_t>(out.size()) <= size());
+    std::copy_n(tokens_.begin() + begin, out.size(), out.begin());
+  }
+  std::vector<int64_t> DocumentsIn(int64_t begin, int64_t end) const override {
+    const auto first = std::lower_bound(begins_.begin(), begins_.end(), begin);
+    return {first, std::lower_bound(first, begins_.end(), end)};
+  }
+
+  void Append(std::span<const int32_t> document) {
+    if (document.empty()) return;
+    begins_.push_back(size());
+    tokens_.insert(tokens_.end(), document.begin(), document.end());
+  }
+
+ private:
+  std::vector<int32_t> tokens_;
+  std::vector<int64_t> begins_;  // of documents that aren't empty
+};
+
+class BinidxTokens : public TokenSource {
+ public:
+  explicit BinidxTokens(formats::Binidx binidx) : binidx_(std::move(binidx)) {}
+  int64_t size() const override { return view().token_count(); }
+  int64_t documents() const override { return view().document_count(); }
+  void Copy(int64_t begin, std::span<int32_t> out) const override { view().Copy(begin, out); }
+  std::vector<int64_t> DocumentsIn(int64_t begin, int64_t end) const override {
+    int64_t low = 0, high = documents();
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (view().Document(middle).begin < begin) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    std::vector<int64_t> begins;
+    for (int64_t i = low; i < documents(); ++i) {
+      const formats::TokenRange range = view().Document(i);
+      if (range.begin >= end) break;
+      if (range.begin < range.end) begins.push_back(range.begin);
+    }
+    return begins;
+  }
+
+ private:
+  const formats::BinidxView& view() const { return binidx_.view(); }
+  formats::Binidx binidx_;
+};
+
+Status CheckIds(std::span<const int32_t> ids, int64_t vocabulary, const std::string& where) {
+  for (int32_t id : ids) {
+    if (id < 0 || id >= vocabulary) {
+      return InvalidError(where, ": token id ", id, " is outside the model's vocabulary of ", vocabulary,
+                          "; the file was made with another tokenizer");
+    }
+  }
+  return OkStatus();
+}
+
+StatusOr<std::shared_ptr<const TokenSource>> OpenBinidx(const std::string& file, int64_t vocabulary) {
+  const bool named = file.ends_with(".idx") || file.ends_with(".bin");
+  const std::string prefix = named ? file.substr(0, file.size() - 4) : file;
+  VOLERY_ASSIGN_OR_RETURN(formats::Binidx binidx, formats::Binidx::Open(prefix));
+  auto tokens = std::make_shared<const BinidxTokens>(std::move(binidx));
+  std::vector<int32_t> part(1 << 16);
+  for (int64_t begin = 0; begin < tokens->size(); begin += static_cast<int64_t>(part.size())) {
+    part.resize(static_cast<size_t>(std::min<int64_t>(1 << 16, tokens->size() - begin)));
+    tokens->Copy(begin, part);
+    VOLERY_RETURN_IF_ERROR(CheckIds(part, vocabulary, Cat(prefix, ".bin")));
+  }
+  return tokens;
+}
+
+Status ForEachPart(const TextFile& text, const std::function<Status(const std::string&)>& visit) {
+  VOLERY_ASSIGN_OR_RETURN(const std::string all, base::ReadFile(text.file));
+  if (text.separator.empty()) return visit(all);
+  for (size_t begin = 0; begin <= all.size();) {
+    const size_t end = std::min(all.find(text.separator, begin), all.size());
+    if (end > begin) VOLERY_RETURN_IF_ERROR(visit(all.substr(begin, end - begin)));
+    begin = end + text.separator.size();
+  }
+  return OkStatus();
+}
+
+Status VisitRow(const nlohmann::json& row, const std::string& where, const std::string& column,
+                const std::function<Status(const std::string&)>& visit) {
+  if (!row.is_object()) return InvalidError(where, ": no JSON object but a JSON ", row.type_name());
+  const auto found = row.find(column);
+  if (found == row.end()) {
+    std::string names;
+    for (const auto& [name, value] : row.items()) names += Cat(names.empty() ? "" : ", ", '"', name, '"');
+    return InvalidError(where, ": there is no column \"", column, "\"; this row has ",
+                        names.empty() ? "none" : names, "; set column under [[data]]");
+  }
+  if (!found->is_string())
+    return InvalidError(where, ": column \"", column, "\" holds a ", found->type_name(), ", not text");
+  return Annotate(visit(found->get_ref<const std::string&>()), where);
+}
+
+}  // namespace
+
+Status ForEachDocument(const TextFile& text, const std::function<Status(const std::string&)>& visit) {
+  if (text.format == "text") return Annotate(ForEachPart(text, visit), text.file);
+  if (text.format == "jsonl") {
+    return base::ForEachJsonLine(text.file, [&](const base::JsonLine& line) {
+      return VisitRow(line.value, line.where, text.column, visit);
+    });
+  }
+  VOLERY_CHECK(text.format == "parquet");
+  VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<base::MappedFile> file, base::MappedFile::Open(text.file));
+  return formats::ReadParquetRows(file->bytes(), text.file, [&](int64_t row, const nlohmann::json& object) {
+    return VisitRow(object, Cat(text.file, ":row ", row), text.column, visit);
+  });
+}
+
+StatusOr<std::shared_ptr<const TokenSource>> OpenTokens(const TextFile& text, int64_t vocabulary,
+                                                        const EncodeDocument& encode) {
+  if (text.format == "binidx") return OpenBinidx(text.file, vocabulary);
+  auto tokens = std::make_shared<MemoryTokens>();
+  int64_t characters = 0;
+  VOLERY_RETURN_IF_ERROR(ForEachDocument(text, [&](const std::string& document) -> Status {
+    if (document.empty()) return OkStatus();
+    characters += static_cast<int64_t>(document.size());
+    VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode(document));
+    VOLERY_RETURN_IF_ERROR(CheckIds(ids, vocabulary, text.file));
+    tokens->Append(ids);
+    return OkStatus();
+  }));
+  if (characters == 0) return InvalidError(text.file, ": there is no text in it");
+  return tokens;
+}
+
+std::shared_ptr<const TokenSource> TokensInMemory(const std::vector<std::vector<int32_t>>& documents) {
+  auto tokens = std::make_shared<MemoryTokens>();
+  for (const std::vector<int32_t>& document : documents) tokens->Append(document);
+  return tokens;
+}
+
+}  // namespace volery::data

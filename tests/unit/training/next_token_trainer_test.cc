@@ -1,0 +1,293 @@
+#include "core/training/next_token_trainer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "core/base/files.h"
+#include "core/distributed/single_comm.h"
+#include "core/policy/version.h"
+#include "core/training/trainable.h"
+#include "tiny_model.h"
+
+namespace volery::training {
+namespace {
+
+// s_t = s_{t-1} / 2 + x_t K, y_t = x_t + tanh(s_t) V in every block; no positions.
+class RecurrentModel : public TinyModel {
+ public:
+  RecurrentModel() : info_(TinyModel::info()) { info_.recurrent = true; }
+  const native::ModelInfo& info() const override { return info_; }
+  void Bind(const native::NamedTensors& parameters) override {
+    TinyModel::Bind(parameters);
+    mine_ = parameters;
+  }
+  std::unique_ptr<native::TrainContext> Begin(const native::Batch& batch) override {
+    auto context = std::make_unique<Context>();
+    context->batch = batch;
+    context->final.resize(batch.segments.size());
+    for (at::Tensor& state : context->final)
+      state = at::zeros({kBlocks, kWidth}, at::TensorOptions().dtype(at::kFloat));
+    return context;
+  }
+  at::Tensor Embed(const native::Batch& batch, native::TrainContext&) override {
+    return at::embedding(mine_.at("embed"), batch.tokens);
+  }
+  at::Tensor Block(int64_t block, const at::Tensor& x, native::TrainContext& ctx) override {
+    auto& context = static_cast<Context&>(ctx);
+    const std::string prefix = "block." + std::to_string(block) + ".";
+    const at::Tensor input = x.matmul(mine_.at(prefix + "key"));
+    std::vector<at::Tensor> rows;
+    for (size_t i = 0; i < context.batch.segments.size(); ++i) {
+      const native::Segment& segment = context.batch.segments[i];
+      const bool begins = context.batch.initial.empty() || !context.batch.initial[i].defined();
+      at::Tensor state = begins ? at::zeros({kWidth}, x.options().requires_grad(false))
+                                : context.batch.initial[i][block].to(x.scalar_type());
+      for (int64_t t = segment.begin; t < segment.end; ++t) rows.push_back(state = state * 0.5 + input[t]);
+      context.final[i][block].copy_(state.detach());
+    }
+    return x + at::stack(rows).tanh().matmul(mine_.at(prefix + "value"));
+  }
+
+ private:
+  struct Context : native::TrainContext {
+    at::Tensor FinalState(int64_t segment) const override {
+      return batch.keep_final ? final[static_cast<size_t>(segment)] : at::Tensor();
+    }
+    native::Batch batch;
+    std::vector<at::Tensor> final;
+  };
+  native::ModelInfo info_;
+  native::NamedTensors mine_;
+};
+
+struct Rig {
+  explicit Rig(std::shared_ptr<TinyModel> made = std::make_shared<TinyModel>()) : model(std::move(made)) {
+    options.optim.schedule.learning_rate = 1e-2;
+    options.micro_batch_tokens = 1000;
+    options.dtype = at::kDouble;
+  }
+  std::unique_ptr<NextTokenTrainer> Make() {
+    auto trainer = NextTokenTrainer::Create(
+        {model, model->Initial(5, at::kDouble), options, &comm, TinyModel::kVocabulary, frozen, l2wrap});
+    EXPECT_TRUE(trainer.ok()) << trainer.status();
+    return *std::move(trainer);
+  }
+  std::shared_ptr<TinyModel> model;
+  distributed::SingleComm comm;
+  TrainerOptions options;
+  std::set<std::string> frozen;
+  double l2wrap = 0;
+};
+
+std::shared_ptr<const data::TokenSource> RandomText(const std::vector<int>& lengths) {
+  base::RandomStream random(8, base::RandomUse::kGenerator);
+  std::vector<std::vector<int32_t>> documents;
+  for (int length : lengths) {
+    documents.emplace_back();
+    for (int i = 0; i < length; ++i)
+      documents.back().push_back(static_cast<int32_t>(random.NextBelow(TinyModel::kVocabulary)));
+  }
+  return data::TokensInMemory(documents);
+}
+
+// Three lanes, the first of which crosses borders of documents.
+data::TextBatch Batch(const data::TextShape& shape) {
+  static const auto text = RandomText({9, 3, 80, 80});
+  const data::TextWindow lanes[] = {{text.get(), 0}, {text.get(), 40}, {text.get(), 90}};
+  return data::MakeTextBatch(lanes, shape);
+}
+
+data::StepResult MustStep(NextTokenTrainer& trainer, const data::TextBatch& batch) {
+  auto result = trainer.Step(batch);
+  EXPECT_TRUE(result.ok()) << result.status();
+  return *std::move(result);
+}
+
+// Mean cross-entropy of the batch and its gradients, by LibTorch, sequence by sequence and chunk by chunk.
+struct Reference {
+  double loss = 0;
+  native::NamedTensors gradients;
+};
+
+Reference Compute(TinyModel& model, const data::TextBatch& batch) {
+  native::NamedTensors leaves;
+  for (const auto& [name, value] : model.Initial(5, at::kDouble))
+    leaves[name] = value.clone().requires_grad_();
+  model.Bind(leaves);
+  std::vector<at::Tensor> states(static_cast<size_t>(batch.lanes));
+  at::Tensor sum = at::zeros({}, at::kDouble);
+  double tokens = 0;
+  for (const data::TextChunk& chunk : batch.chunks) {
+    for (size_t i = 0; i < chunk.sequences.size(); ++i) {
+      const data::TrainSequence& sequence = chunk.sequences[i];
+      const data::TextPiece& piece = chunk.pieces[i];
+      const at::Tensor ids = at::tensor(sequence.tokens, at::kInt).to(at::kLong);
+      const int64_t length = sequence.length() - 1;
+      native::Batch one{ids.narrow(0, 0, length), at::arange(length, at::kLong), {{0, length, -1}}, {}, true};
+      if (piece.continues) one.initial = {states[static_cast<size_t>(piece.lane)]};
+      const auto context = model.Begin(one);
+      at::Tensor x = model.Embed(one, *context);
+      for (int64_t b = 0; b < model.blocks(); ++b) x = model.Block(b, x, *context);
+      sum = sum + at::cross_entropy_loss(model.Logits(model.Final(x)), ids.narrow(0, 1, length), {},
+                                         at::Reduction::Sum);
+      tokens += static_cast<double>(length);
+      if (piece.carries) states[static_cast<size_t>(piece.lane)] = context->FinalState(0);
+    }
+  }
+  const at::Tensor mean = sum / tokens;
+  torch::autograd::backward({mean});
+  Reference reference;
+  reference.loss = mean.item<double>();
+  for (const auto& [name, leaf] : leaves)
+    reference.gradients[name] = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
+  return reference;
+}
+
+void ExpectGradients(const NextTokenTrainer& trainer, const Reference& reference, double tolerance) {
+  for (const ParameterRange& range : trainer.store().ranges()) {
+    const at::Tensor gradient = ParameterStore::View(trainer.store().gradients(), range);
+    EXPECT_LT((gradient - reference.gradients.at(range.name)).abs().max().item<double>(), tolerance)
+        << range.name;
+  }
+}
+
+TEST(NextTokenTrainer, GradientsAreThoseOfTheMeanCrossEntropy) {
+  for (const bool apart : {false, true}) {
+    const data::TextBatch batch = Batch({12, 1, apart});
+    Rig rig;
+    const Reference reference = Compute(*rig.model, batch);
+    for (const int64_t micro_batch : {1000, 13, 1}) {
+      for (const bool checkpoint : {false, true}) {
+        rig.options.micro_batch_tokens = micro_batch;
+        rig.options.checkpoint_activations = checkpoint;
+        auto trainer = rig.Make();
+        const data::StepResult result = MustStep(*trainer, batch);
+        EXPECT_NEAR(result.metrics.at("loss"), reference.loss, 1e-12);
+        ExpectGradients(*trainer, reference, 1e-12);
+      }
+    }
+  }
+}
+
+TEST(NextTokenTrainer, CarriedStatesAreTruncatedBackpropagation) {
+  for (const bool apart : {false, true}) {
+    const data::TextBatch batch = Batch({6, 4, apart});
+    Rig rig(std::make_shared<RecurrentModel>());
+    const Reference reference = Compute(*rig.model, batch);
+    for (const bool checkpoint : {false, true}) {
+      rig.options.micro_batch_tokens = 8;
+      rig.options.checkpoint_activations = checkpoint;
+      auto trainer = rig.Make();
+      EXPECT_NEAR(trainer->Evaluate(batch)->Mean(), reference.loss, 1e-12);
+      EXPECT_NEAR(MustStep(*trainer, batch).metrics.at("loss"), reference.loss, 1e-12);
+      ExpectGradients(*trainer, reference, 1e-12);
+    }
+  }
+  // The loss is that of the whole text, which is not that of its contexts alone.
+  Rig rig(std::make_shared<RecurrentModel>());
+  auto trainer = rig.Make();
+  const double carried = trainer->Evaluate(Batch({6, 4, false}))->Mean();
+  EXPECT_NEAR(trainer->Evaluate(Batch({24, 1, false}))->Mean(), carried, 1e-6);
+  data::TextBatch alone = Batch({6, 4, false});
+  for (data::TextChunk& chunk : alone.chunks) {
+    for (data::TextPiece& piece : chunk.pieces) piece.continues = false;
+  }
+  EXPECT_GT(std::abs(trainer->Evaluate(alone)->Mean() - carried), 1e-4);
+}
+
+TEST(NextTokenTrainer, RefusesCarryWithoutAState) {
+  Rig rig;
+  EXPECT_EQ(rig.Make()->Step(Batch({6, 2, false})).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(NextTokenTrainer, FrozenTensorsStayAndHaveNoState) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const bool checkpoint : {false, true}) {
+      Rig rig;
+      rig.options.dtype = dtype;
+      rig.options.checkpoint_activations = checkpoint;
+      rig.frozen = *FrozenTensors(rig.model->parameters(), {"block.1.*"});
+      auto trainer = rig.Make();
+      EXPECT_EQ(trainer->store().ranges().size(), 4u);
+      const native::NamedTensors before = trainer->store().Copy(at::kFloat);
+      for (int i = 0; i < 3; ++i) MustStep(*trainer, Batch({12, 1, false}));
+      const native::NamedTensors after = *policy::NamedTensorsOf(**trainer->Snapshot());
+      ASSERT_EQ(after.size(), before.size());
+      for (const auto& [name, value] : after)
+        EXPECT_EQ(at::equal(value, before.at(name)), !name.starts_with("block.1.")) << name;
+    }
+  }
+}
+
+TEST(NextTokenTrainer, GradientsOfWhatTrainsDontDependOnWhatIsFrozen) {
+  const data::TextBatch batch = Batch({12, 1, false});
+  for (const char* pattern : {"embed", "block.0.*", "head"}) {
+    for (const bool checkpoint : {false, true}) {
+      Rig rig;
+      const Reference reference = Compute(*rig.model, batch);
+      rig.options.checkpoint_activations = checkpoint;
+      rig.frozen = *FrozenTensors(rig.model->parameters(), {pattern});
+      auto trainer = rig.Make();
+      MustStep(*trainer, batch);
+      ExpectGradients(*trainer, reference, 1e-12);
+    }
+  }
+}
+
+TEST(Trainable, PatternsMatchWholeNames) {
+  const TinyModel model;
+  EXPECT_TRUE(FrozenTensors(model.parameters(), {})->empty());
+  EXPECT_EQ(FrozenTensors(model.parameters(), {"block.[1-9].*", "no?m", "head"})->size(), 5u);
+  const Status status = FrozenTensors(model.parameters(), {"embed", "blok.*", "block"}).status();
+  EXPECT_EQ(Message(status).substr(0, 72),
+            "pretrain.trainable: no tensor of the model matches \"blok.*\", \"block\"; th");
+}
+
+TEST(NextTokenTrainer, GoesOnFromItsFilesAsIfItHadNotStopped) {
+  base::TemporaryFolder folder;
+  Rig rig;
+  rig.options.dtype = at::kFloat;
+  rig.frozen = {"embed"};
+  rig.options.optim.schedule = {1e-2, 2, Decay::kQuarterCosine, 8, 0.1, 0.2, 1, 0.001};
+  auto whole = rig.Make();
+  for (int i = 0; i < 3; ++i) MustStep(*whole, Batch({12, 1, false}));
+  ASSERT_TRUE(whole->SaveState(folder.path()).ok());
+  Rig other;
+  other.options = rig.options;
+  other.frozen = rig.frozen;
+  auto resumed = other.Make();
+  ASSERT_TRUE(resumed->LoadState(folder.path()).ok());
+  EXPECT_EQ(resumed->version(), VersionId(3));
+  for (int i = 0; i < 3; ++i) {
+    const base::MetricRow row = MustStep(*whole, Batch({12, 1, false})).metrics;
+    EXPECT_EQ(row, MustStep(*resumed, Batch({12, 1, false})).metrics);
+  }
+  EXPECT_TRUE(at::equal(whole->store().masters(), resumed->store().masters()));
+  other.frozen = {};
+  EXPECT_FALSE(other.Make()->LoadState(folder.path()).ok());
+}
+
+TEST(NextTokenTrainer, ALossThatIsNotFiniteSkipsTheStep) {
+  Rig rig;
+  auto trainer = rig.Make();
+  const at::Tensor before = trainer->store().masters().clone();
+  rig.model->poison = true;
+  const data::StepResult result = MustStep(*trainer, Batch({12, 1, false}));
+  EXPECT_EQ(result.outcome, data::StepOutcome::kSkippedNotFinite);
+  EXPECT_EQ(trainer->version(), VersionId(1));
+  EXPECT_TRUE(at::equal(before, trainer->store().masters()));
+}
+
+TEST(NextTokenTrainer, LossByPositionCountsFromTheStartOfTheText) {
+  Rig rig(std::make_shared<RecurrentModel>());
+  auto trainer = rig.Make();
+  const data::LossByPosition losses = *trainer->Evaluate(Batch({6, 4, false}));
+  EXPECT_EQ(losses.counts[0], 3);   // position 1 of three lanes
+  EXPECT_EQ(losses.counts[3], 24);  // 8 to 15
+  EXPECT_EQ(losses.counts[4], 27);  // 16 to 24
+  EXPECT_EQ(losses.tokens(), 72);
+}
+
+}  // namespace
+}  // namespace volery::training
