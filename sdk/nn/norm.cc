@@ -24,7 +24,8 @@ at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps,
   const kernels::Table& table = TableFor(ElementOf(x));
   ParallelRows(rows, width, [&](int64_t begin, int64_t end) {
     table.rms_norm({At(x, begin * width), At(y, begin * width), width, width, end - begin, width},
-                   w.data_ptr(), static_cast<float>(eps), static_cast<float>(added), m ? m + 2 * begin : nullptr);
+                   w.data_ptr(), static_cast<float>(eps), static_cast<float>(added),
+                   m ? m + 2 * begin : nullptr);
   });
   return y;
 }
@@ -143,7 +144,8 @@ void RmsNormHeadsInPlace(const at::Tensor& rows, int64_t offset, int64_t heads, 
   ParallelRows(rows.size(0), heads * width, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       char* at = At(rows, row * stride + offset);
-      table.rms_norm({at, at, width, width, heads, width}, weight.data_ptr(), static_cast<float>(eps), 0, nullptr);
+      table.rms_norm({at, at, width, width, heads, width}, weight.data_ptr(), static_cast<float>(eps), 0,
+                     nullptr);
     }
   });
 }

@@ -26,7 +26,8 @@ class KernelCache final : public SlotCache {
   KernelCache(const CacheShape& shape, at::ScalarType dtype, at::Device device)
       : SlotCache(shape, dtype, device) {}
 
-  void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k, const at::Tensor& v) override {
+  void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k,
+             const at::Tensor& v) override {
     const std::vector<Row> all = ListRows(rows, {});
     const int64_t dim = shape_.head_dim, count = static_cast<int64_t>(all.size());
     CheckRows(k, count, shape_.kv_heads);
@@ -127,12 +128,15 @@ class AtenCache final : public SlotCache {
   AtenCache(const CacheShape& shape, at::ScalarType dtype, at::Device device)
       : SlotCache(shape, dtype, device) {}
 
-  void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k, const at::Tensor& v) override {
+  void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k,
+             const at::Tensor& v) override {
     int64_t first = 0;
     for (const SlotRows& r : rows) {
       const Slot& slot = Used(r.slot);
       for (int64_t part : {0, 1})
-        slot.data.select(0, layer).select(0, part).narrow(1, slot.length, r.rows)
+        slot.data.select(0, layer)
+            .select(0, part)
+            .narrow(1, slot.length, r.rows)
             .copy_(Heads(part == 0 ? k : v, first, r.rows));
       first += r.rows;
     }
@@ -148,9 +152,11 @@ class AtenCache final : public SlotCache {
       const Slot& slot = Used(rows[n].slot);
       const int64_t length = slot.length + rows[n].rows, group = shape_.heads / shape_.kv_heads;
       const at::Tensor state = slot.data.select(0, layer).narrow(2, 0, length).repeat_interleave(group, 1);
-      const at::Tensor mask = at::ones({count, length}, at::dtype(at::kBool).device(device_)).tril(length - count);
-      const at::Tensor y = at::scaled_dot_product_attention(
-          Heads(q, first, count).unsqueeze(0), state.narrow(0, 0, 1), state.narrow(0, 1, 1), mask, 0.0, false, scale);
+      const at::Tensor mask =
+          at::ones({count, length}, at::dtype(at::kBool).device(device_)).tril(length - count);
+      const at::Tensor y =
+          at::scaled_dot_product_attention(Heads(q, first, count).unsqueeze(0), state.narrow(0, 0, 1),
+                                           state.narrow(0, 1, 1), mask, 0.0, false, scale);
       outputs.push_back(y.squeeze(0).transpose(0, 1).reshape({count, shape_.heads * shape_.head_dim}));
     }
     return outputs.empty() ? at::empty({0, shape_.heads * shape_.head_dim}, q.options()) : at::cat(outputs);

@@ -13,7 +13,8 @@ namespace volery::nn {
 using kernels::kPanel;
 using kernels::ValueStride;
 
-TiledAttention::TiledAttention(const at::Tensor& q, int64_t heads, std::vector<int64_t> seen, double scale, bool plain)
+TiledAttention::TiledAttention(const at::Tensor& q, int64_t heads, std::vector<int64_t> seen, double scale,
+                               bool plain)
     : q_(q.contiguous()),
       heads_(heads),
       dim_(q.size(1) / heads),
@@ -38,7 +39,8 @@ void TiledAttention::Add(const at::Tensor& k, const at::Tensor& v) {
   TORCH_CHECK(k.dim() == 2 && k.size(1) == heads_ * dim_ && v.sizes() == k.sizes() &&
                   k.scalar_type() == q_.scalar_type() && v.scalar_type() == q_.scalar_type(),
               "TiledAttention: k ", k.sizes(), ", v ", v.sizes(), ", q ", q_.sizes());
-  TORCH_CHECK(base_ % (4 * kPanel) == 0, "TiledAttention: a tile that isn't the last has a multiple of 64 positions");
+  TORCH_CHECK(base_ % (4 * kPanel) == 0,
+              "TiledAttention: a tile that isn't the last has a multiple of 64 positions");
   if (kernels_)
     AddByKernel(k.contiguous(), v.contiguous());
   else
@@ -56,11 +58,13 @@ void TiledAttention::AddByKernel(const at::Tensor& k, const at::Tensor& v) {
     for (int64_t head = begin; head < end; head++) {
       char *to_keys = At(keys, head * padded * dim_), *to_values = At(values, head * count * stride);
       for (int64_t t = 0; t < count; t++)
-        table.append(At(k, (t * heads_ + head) * dim_), At(v, (t * heads_ + head) * dim_), to_keys, to_values, t, dim_);
+        table.append(At(k, (t * heads_ + head) * dim_), At(v, (t * heads_ + head) * dim_), to_keys, to_values,
+                     t, dim_);
       for (int64_t row = 0; row < rows; row++) {
         const int64_t left = seen_[row] - base_;
         if (left <= 0) continue;
-        table.attend({At(q_, (row * heads_ + head) * dim_), to_keys, to_values, At(out_, (row * heads_ + head) * dim_),
+        table.attend({At(q_, (row * heads_ + head) * dim_), to_keys, to_values,
+                      At(out_, (row * heads_ + head) * dim_),
                       scratch_.data() + (row * heads_ + head) * scratch, std::min(left, count), dim_, 1,
                       static_cast<float>(scale_), base_ > 0, left > count});
       }
@@ -87,8 +91,8 @@ void TiledAttention::AddByAten(const at::Tensor& k, const at::Tensor& v) {
 at::Tensor TiledAttention::Result() const {
   for (int64_t seen : seen_)
     if (seen <= 0 || seen > base_)
-      throw std::invalid_argument("TiledAttention: a row is to see " + std::to_string(seen) + " positions of " +
-                                  std::to_string(base_));
+      throw std::invalid_argument("TiledAttention: a row is to see " + std::to_string(seen) +
+                                  " positions of " + std::to_string(base_));
   if (kernels_) return out_;
   return (sum_ / total_).transpose(0, 1).reshape(q_.sizes()).to(q_.scalar_type());
 }

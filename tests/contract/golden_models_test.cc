@@ -108,8 +108,8 @@ INSTANTIATE_TEST_SUITE_P(Transformers, GoldenModel,
                          CaseName);
 INSTANTIATE_TEST_SUITE_P(GoldFinch, GoldenModel,
                          ::testing::Values("goldfinch", "goldfinch-rope", "goldfinch-half", "goldfinch-1to1",
-                                           "finch", "finch-c2", "finch-c2-plain", "finch-c2-gptalpha", "gptalpha",
-                                           "llama-like"),
+                                           "finch", "finch-c2", "finch-c2-plain", "finch-c2-gptalpha",
+                                           "gptalpha", "llama-like"),
                          CaseName);
 INSTANTIATE_TEST_SUITE_P(Rwkv, GoldenModel, ::testing::Values("rwkv5-d64", "rwkv6-d64", "rwkv6-d128"), CaseName);
 

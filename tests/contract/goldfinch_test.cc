@@ -1,8 +1,9 @@
-// GoldFinch and its siblings against what the reference recorded, and what is GoldFinch's own: the three caches
-// and the truncated prefill.
+// GoldFinch and its siblings against what the reference recorded, and what is GoldFinch's own: the three
+// caches and the truncated prefill.
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -37,7 +38,7 @@ std::string Refusal(const Call& call) {
   return "accepted";
 }
 
-// ---- Description -------------------------------------------------------------------------------------------------
+// ---- Description ----------------------------------------------------------------------------------------
 
 json Configured(const std::string& size, const std::string& name) {
   json c = Base();
@@ -162,17 +163,20 @@ TEST(GoldFinch, RefusesConfigsItCannotHonour) {
     const std::string refusal = Refusal([&] { Build(config); });
     for (const std::string& word : bad.mentions) EXPECT_THAT(refusal, HasSubstr(word)) << bad.patch;
   }
-  EXPECT_THAT(Refusal([] { Build(Base(), {.options = {{"cache", "small"}}}); }), HasSubstr("proto_keys, compressed"));
+  EXPECT_THAT(Refusal([] { Build(Base(), {.options = {{"cache", "small"}}}); }),
+              HasSubstr("proto_keys, compressed"));
   EXPECT_THAT(Refusal([] { Build(Base(), {.options = {{"cash", "full"}}}); }), HasSubstr("no option cash"));
   native::ScratchConfig scratch;
   scratch.family = "goldfinch";
   scratch.vocabulary = 50;
   scratch.heads = 4;
   scratch.kv_heads = 2;
-  EXPECT_THAT(Refusal([&] { FindFamily("goldfinch").ScratchConfigJson(scratch); }), HasSubstr("model.kv_heads = 2"));
+  EXPECT_THAT(Refusal([&] { FindFamily("goldfinch").ScratchConfigJson(scratch); }),
+              HasSubstr("model.kv_heads = 2"));
   scratch.kv_heads = 0;
   scratch.width = 250;
-  EXPECT_THAT(Refusal([&] { FindFamily("goldfinch").ScratchConfigJson(scratch); }), HasSubstr("model.width = 250"));
+  EXPECT_THAT(Refusal([&] { FindFamily("goldfinch").ScratchConfigJson(scratch); }),
+              HasSubstr("model.width = 250"));
 }
 
 TEST(GoldFinch, NamesTensorsThatAreWrong) {
@@ -195,7 +199,7 @@ TEST(GoldFinch, NamesTensorsThatAreWrong) {
   EXPECT_THAT(both(more), HasSubstr("tensor blocks.0.att.gate.weight is none of the model's"));
 }
 
-// ---- Inner results and states -----------------------------------------------------------------------------------
+// ---- Inner results and states ---------------------------------------------------------------------------
 
 TEST(GoldFinch, ResidualsAndProtoKeysOfEveryBlock) {
   const at::NoGradGuard no_grad;
@@ -210,7 +214,8 @@ TEST(GoldFinch, ResidualsAndProtoKeysOfEveryBlock) {
     const int64_t width = tiny.model->info().width;
     for (int64_t i = 0; i < tiny.model->blocks(); i++) {
       x = tiny.model->Block(i, x, *context);
-      EXPECT_LE(MaxDifference(x.narrow(1, 0, width), golden.at("x." + std::to_string(i))), 2e-5) << name << " " << i;
+      EXPECT_LE(MaxDifference(x.narrow(1, 0, width), golden.at("x." + std::to_string(i))), 2e-5)
+          << name << " " << i;
       if (x.size(1) == width) continue;
       EXPECT_LE(MaxDifference(x.narrow(1, width, width), golden.at("kd")), 2e-5) << name;
     }
@@ -219,8 +224,8 @@ TEST(GoldFinch, ResidualsAndProtoKeysOfEveryBlock) {
 }
 
 TEST(GoldFinch, LogitsAndStatesAfterTheFirstTokens) {
-  for (const char* name : {"goldfinch", "goldfinch-rope", "goldfinch-half", "goldfinch-1to1", "finch", "finch-c2",
-                           "finch-c2-plain", "finch-c2-gptalpha", "gptalpha", "llama-like"}) {
+  for (const char* name : {"goldfinch", "goldfinch-rope", "goldfinch-half", "goldfinch-1to1", "finch",
+                           "finch-c2", "finch-c2-plain", "finch-c2-gptalpha", "gptalpha", "llama-like"}) {
     SCOPED_TRACE(name);
     const std::string folder = kGoldens + name;
     const TinyModel tiny = LoadModelFolder(folder, at::kFloat);
@@ -232,7 +237,8 @@ TEST(GoldFinch, LogitsAndStatesAfterTheFirstTokens) {
     for (int64_t n : {1, 2, 17, 64}) {  // going on from n tokens to the next n
       const at::Tensor row = sampler.Read(slot, tokens.narrow(0, read, n - read), n - read - 1);
       read = n;
-      EXPECT_LE(MaxDifference(sampler.Logits(row)[0], golden.at("state_logits." + std::to_string(n))), 1e-4) << n;
+      EXPECT_LE(MaxDifference(sampler.Logits(row)[0], golden.at("state_logits." + std::to_string(n))), 1e-4)
+          << n;
       if (!tiny.model->info().recurrent) continue;
       const at::NoGradGuard no_grad;
       native::Batch batch = MakeBatch({tokens.narrow(0, 0, n)}, {-1});
@@ -281,7 +287,8 @@ TEST(GoldFinch, TrainingGoesOnFromAState) {
 TEST(GoldFinch, RefusesPositionsBeyondTheRotaryTable) {
   const TinyModel tiny = LoadModelFolder(kGoldens + "goldfinch-rope", at::kFloat);  // context 128
   const at::Tensor tokens = RandomTokens(129, 96, 1);
-  EXPECT_THAT(Refusal([&] { tiny.model->Begin(MakeBatch({tokens}, {-1})); }), HasSubstr("max_position_embeddings = 128"));
+  EXPECT_THAT(Refusal([&] { tiny.model->Begin(MakeBatch({tokens}, {-1})); }),
+              HasSubstr("max_position_embeddings = 128"));
   EXPECT_EQ(TrainLogits(*tiny.model, MakeBatch({tokens.narrow(0, 0, 128)}, {-1})).size(0), 128);
   Sampler sampler(tiny, at::kFloat);
   const int64_t slot = sampler.Slot();
@@ -290,7 +297,7 @@ TEST(GoldFinch, RefusesPositionsBeyondTheRotaryTable) {
   EXPECT_EQ(sampler.state->Length(slot), 128);
 }
 
-// ---- Prefill ---------------------------------------------------------------------------------------------------
+// ---- Prefill --------------------------------------------------------------------------------------------
 
 class GoldFinchSampling : public ::testing::TestWithParam<const char*> {
  protected:
@@ -337,8 +344,8 @@ TEST_P(GoldFinchSampling, SkippedTokensLeaveNoTrace) {
   }
 }
 
-// The rule is tight: with a token less the row is another one. A prompt that is said to go on for one token has
-// one token less in its tail when that token turns out to be the first of the answer.
+// The rule is tight: with a token less the row is another one. A prompt that is said to go on for one token
+// has one token less in its tail when that token turns out to be the first of the answer.
 TEST_P(GoldFinchSampling, ATokenLessIsRefused) {
   Sampler sampler(tiny, at::kFloat);
   const int64_t slot = sampler.Slot();
@@ -382,6 +389,30 @@ TEST_P(GoldFinchSampling, AllCachesHaveTheSameBits) {
   }
 }
 
+// The engine reads in LibTorch's inference mode, and forks, clears and drops outside of it.
+TEST_P(GoldFinchSampling, SlotsChangeInsideAndOutsideOfInferenceMode) {
+  for (const char* cache : {"full", "proto_keys", "compressed"}) {
+    const TinyModel other = With(cache);
+    Sampler sampler(other, at::kFloat);
+    const auto read = [&](int64_t slot, const at::Tensor& what) {
+      const c10::InferenceMode inference;
+      return sampler.Read(slot, what).to(at::kDouble);
+    };
+    const int64_t slot = [&] {
+      const c10::InferenceMode inference;
+      return sampler.Slot(1);
+    }();
+    read(slot, tokens);
+    const int64_t fork = sampler.state->Fork(slot, 0);
+    const at::Tensor expected = read(slot, more), forked = read(fork, more);
+    EXPECT_EQ(MaxDifference(forked, expected), 0) << cache;
+    sampler.state->Clear(slot);
+    read(slot, tokens);
+    EXPECT_EQ(MaxDifference(read(slot, more), expected), 0) << cache;
+    sampler.state->Drop(slot);
+  }
+}
+
 TEST_P(GoldFinchSampling, CachesStateTheirBytes) {
   std::vector<int64_t> per_token;
   for (const char* cache : {"full", "proto_keys", "compressed"}) {
@@ -403,7 +434,8 @@ TEST_P(GoldFinchSampling, CachesStateTheirBytes) {
   EXPECT_EQ(per_token[2], width / 16 * 4 + 4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, GoldFinchSampling, ::testing::Values("goldfinch", "goldfinch-half", "goldfinch-rope"),
+INSTANTIATE_TEST_SUITE_P(Goldens, GoldFinchSampling,
+                         ::testing::Values("goldfinch", "goldfinch-half", "goldfinch-rope"),
                          [](const auto& info) { return TestName(info.param); });
 
 // What the reference gives where GOLD layers see the last 2G tokens only, and a token less.
@@ -418,7 +450,7 @@ TEST(GoldFinch, TheTailIsAsLongAsItMustBe) {
   EXPECT_GT(MaxDifference(logits, golden.at("truncated_logits.2g_minus_1")), 1e-3);
 }
 
-// ---- The reference's checkpoints --------------------------------------------------------------------------------
+// ---- The reference's checkpoints ------------------------------------------------------------------------
 
 std::vector<native::FileTensor> FileTensors(const native::NamedTensors& tensors) {
   std::vector<native::FileTensor> out;
@@ -428,19 +460,22 @@ std::vector<native::FileTensor> FileTensors(const native::NamedTensors& tensors)
 
 TEST(GoldFinch, ReadsTheModelFromACheckpointsShapes) {
   const native::ModelFamily& family = FindFamily("goldfinch");
-  for (const char* name : {"goldfinch", "goldfinch-half", "goldfinch-1to1", "finch-c2", "finch-c2-gptalpha"}) {
+  for (const char* name :
+       {"goldfinch", "goldfinch-half", "goldfinch-1to1", "finch-c2", "finch-c2-gptalpha"}) {
     SCOPED_TRACE(name);
     const std::string folder = kGoldens + name;
     const native::NamedTensors tensors = ReadSafetensors(folder + "/model.safetensors");
     const auto plan = family.ImportPth(FileTensors(tensors));
     ASSERT_TRUE(plan.has_value());
     EXPECT_EQ(plan->tensors.size(), tensors.size());
-    const json read = json::parse(plan->config_json), expected = json::parse(ReadText(folder + "/config.json"));
-    for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size", "head_size", "intermediate_size", "tmix",
-                            "tmix2", "cmix", "cmix2", "rope_theta"})
+    const json read = json::parse(plan->config_json),
+               expected = json::parse(ReadText(folder + "/config.json"));
+    for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size", "head_size",
+                            "intermediate_size", "tmix", "tmix2", "cmix", "cmix2", "rope_theta"})
       EXPECT_EQ(read[key], expected[key]) << key;
     if (expected["tmix2"] == "gold") {
-      EXPECT_EQ(read["kv_cache_compression_ratio"].get<double>(), expected["kv_cache_compression_ratio"].get<double>());
+      EXPECT_EQ(read["kv_cache_compression_ratio"].get<double>(),
+                expected["kv_cache_compression_ratio"].get<double>());
     }
     EXPECT_EQ(Build(read)->parameters().size(), tensors.size());
   }
@@ -448,30 +483,36 @@ TEST(GoldFinch, ReadsTheModelFromACheckpointsShapes) {
   native::NamedTensors other = ReadSafetensors(kGoldens + "goldfinch/model.safetensors");
   native::NamedTensors missing = other;
   missing.erase("blocks.5.att.ln_q.bias");
-  EXPECT_THAT(Refusal([&] { family.ImportPth(FileTensors(missing)); }), HasSubstr("blocks.5.att.ln_q.bias is missing"));
+  EXPECT_THAT(Refusal([&] { family.ImportPth(FileTensors(missing)); }),
+              HasSubstr("blocks.5.att.ln_q.bias is missing"));
   other["blocks.2.att.extra"] = at::zeros({1});
-  EXPECT_THAT(Refusal([&] { family.ImportPth(FileTensors(other)); }), HasSubstr("blocks.2.att.extra is none"));
+  EXPECT_THAT(Refusal([&] { family.ImportPth(FileTensors(other)); }),
+              HasSubstr("blocks.2.att.extra is none"));
   other.erase("blocks.2.att.extra");
   other["blocks.2.ffn.key.weight"] = at::zeros({64, 31});
-  EXPECT_THAT(Refusal([&] { family.ImportPth(FileTensors(other)); }), HasSubstr("blocks.2.ffn.key.weight has shape"));
+  EXPECT_THAT(Refusal([&] { family.ImportPth(FileTensors(other)); }),
+              HasSubstr("blocks.2.ffn.key.weight has shape"));
   EXPECT_FALSE(family.ImportPth({{"model.embed_tokens.weight", {5, 4}}}).has_value());
   // Finch is left to the plugin of the RWKV line.
-  EXPECT_FALSE(family.ImportPth(FileTensors(ReadSafetensors(kGoldens + "finch/model.safetensors"))).has_value());
+  EXPECT_FALSE(
+      family.ImportPth(FileTensors(ReadSafetensors(kGoldens + "finch/model.safetensors"))).has_value());
 }
 
 TEST(GoldFinch, ReadsFromShapesWhatAFolderLeavesOut) {
   const native::ModelFamily& family = FindFamily("goldfinch");
-  for (const char* name : {"goldfinch", "goldfinch-half", "goldfinch-1to1", "finch", "finch-c2-gptalpha", "llama-like"}) {
+  for (const char* name :
+       {"goldfinch", "goldfinch-half", "goldfinch-1to1", "finch", "finch-c2-gptalpha", "llama-like"}) {
     SCOPED_TRACE(name);
     const std::string folder = kGoldens + name, whole = ReadText(folder + "/config.json");
     const auto shapes = FileTensors(ReadSafetensors(folder + "/model.safetensors"));
     EXPECT_EQ(family.CompleteConfig(whole, shapes), whole);
     const auto parameters = Build(json::parse(whole))->parameters();
     json config = json::parse(whole);
-    for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size", "tmix", "tmix2",
-                            "cmix", "cmix2", "inv_other_layer_ratio", "kv_cache_compression_ratio"})
+    for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size", "tmix",
+                            "tmix2", "cmix", "cmix2", "inv_other_layer_ratio", "kv_cache_compression_ratio"})
       config.erase(key);
-    if (std::string(name) != "llama-like") config.erase("head_size");  // no tensor says that of attention alone
+    if (std::string(name) != "llama-like")
+      config.erase("head_size");  // no tensor says that of attention alone
     const auto read = Build(json::parse(family.CompleteConfig(config.dump(), shapes)))->parameters();
     ASSERT_EQ(read.size(), parameters.size());
     for (size_t i = 0; i < read.size(); i++) {
@@ -516,7 +557,8 @@ TEST(GoldFinch, BlocksRunAgainGiveTheSameGradients) {
     ASSERT_EQ(gradients[0].size(), gradients[1].size());
     EXPECT_GT(gradients[0].size(), 60);
     for (const auto& [parameter, g] : gradients[0])
-      EXPECT_LE(MaxDifference(g, gradients[1].at(parameter)), 1e-12 * (1 + g.abs().max().item<double>())) << parameter;
+      EXPECT_LE(MaxDifference(g, gradients[1].at(parameter)), 1e-12 * (1 + g.abs().max().item<double>()))
+          << parameter;
   }
 }
 
@@ -525,7 +567,8 @@ TEST(GoldFinch, LogitsOfACheckpointInBFloat16) {
   const std::string folder = kGoldens + "goldfinch-half";
   const TinyModel tiny = LoadModelFolder(folder, at::kFloat);
   native::NamedTensors rounded;
-  for (const auto& [name, tensor] : tiny.parameters) rounded[name] = tensor.detach().to(at::kBFloat16).to(at::kFloat);
+  for (const auto& [name, tensor] : tiny.parameters)
+    rounded[name] = tensor.detach().to(at::kBFloat16).to(at::kFloat);
   const native::NamedTensors golden = ReadSafetensors(folder + "/golden.safetensors");
   const auto weights = tiny.model->Prepare(rounded, 1);
   const auto state = tiny.model->MakeState(at::kFloat);

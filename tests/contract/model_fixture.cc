@@ -1,10 +1,9 @@
 #include "model_fixture.h"
 
-#include <cmath>
-
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -201,7 +200,8 @@ at::Tensor Sampler::Read(const std::vector<std::pair<int64_t, at::Tensor>>& chun
     tokens.emplace_back(narrow.data_ptr<int32_t>(), narrow.data_ptr<int32_t>() + narrow.numel());
   }
   std::vector<native::Chunk> all;
-  for (size_t i = 0; i < chunks.size(); i++) all.push_back({chunks[i].first, tokens[i], first, prompt_remaining});
+  for (size_t i = 0; i < chunks.size(); i++)
+    all.push_back({chunks[i].first, tokens[i], first, prompt_remaining});
   return model.Advance(*weights, *state, all);
 }
 

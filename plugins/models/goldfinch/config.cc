@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "volery/nn/wkv.h"
+
 namespace volery::goldfinch {
 namespace {
 
@@ -35,10 +37,11 @@ constexpr FamilyRow kFamilies[] = {
     {"gptalpha", TimeMix::kGptAlpha, TimeMix::kGptAlpha, ChannelMix::kRwkv, true},
     {"goldfinch-llama", TimeMix::kLlama, TimeMix::kLlama, ChannelMix::kLlama, true}};
 
-constexpr int64_t kMaxRecurrentHead = 128, kMaxHead = 512;
+constexpr int64_t kMaxHead = 512;
 
 [[noreturn]] void Refuse(const std::string& key, const json& value, const std::string& supported) {
-  throw std::invalid_argument("config.json: " + key + " = " + value.dump() + " is not supported; " + supported);
+  throw std::invalid_argument("config.json: " + key + " = " + value.dump() + " is not supported; " +
+                              supported);
 }
 
 bool Has(const json& config, const std::string& key) {
@@ -82,12 +85,14 @@ json ParseJson(const std::string& text) {
 }
 
 TimeMix ParseTimeMix(const json& config, const std::string& key) {
-  if (!Has(config, key)) throw std::invalid_argument("config.json: " + key + " is missing; it names the time mixer");
+  if (!Has(config, key))
+    throw std::invalid_argument("config.json: " + key + " is missing; it names the time mixer");
   const bool upper = key == "tmix2";
   for (const TimeMixName& n : kTimeMixes)
     if (config[key] == n.name && (upper || n.kind != TimeMix::kGold)) return n.kind;
-  Refuse(key, config[key],
-         std::string("supported: x060, x060c2, gptalpha, llama") + (upper ? ", gold" : " (gold as tmix2 only)"));
+  Refuse(
+      key, config[key],
+      std::string("supported: x060, x060c2, gptalpha, llama") + (upper ? ", gold" : " (gold as tmix2 only)"));
 }
 
 void ParseMixers(const json& config, Config& c) {
@@ -95,7 +100,8 @@ void ParseMixers(const json& config, Config& c) {
   c.upper = ParseTimeMix(config, "tmix2");
   for (const char* key : {"cmix", "cmix2"}) {
     if (!Has(config, key))
-      throw std::invalid_argument(std::string("config.json: ") + key + " is missing; it names the channel mixer");
+      throw std::invalid_argument(std::string("config.json: ") + key +
+                                  " is missing; it names the channel mixer");
     if (config[key] != "x060" && config[key] != "llama") Refuse(key, config[key], "supported: x060, llama");
   }
   if (config["cmix"] != config["cmix2"])
@@ -105,7 +111,8 @@ void ParseMixers(const json& config, Config& c) {
 
 void ParseShares(const json& config, Config& c) {
   const double ratio = NumberOr(config, "inv_other_layer_ratio", 3);
-  if (!(ratio >= 1)) Refuse("inv_other_layer_ratio", config["inv_other_layer_ratio"], "a number of at least 1 is needed");
+  if (!(ratio >= 1))
+    Refuse("inv_other_layer_ratio", config["inv_other_layer_ratio"], "a number of at least 1 is needed");
   c.first_upper = c.lower == c.upper ? c.layers : FirstUpper(c.layers, ratio);
   if (!c.gold()) return;
   if (c.first_upper < 1 || c.first_upper >= c.layers)
@@ -114,7 +121,8 @@ void ParseShares(const json& config, Config& c) {
                std::to_string(c.layers) + ", " + std::to_string(c.first_upper) + " would lie below");
   const double compression = NumberOr(config, "kv_cache_compression_ratio", 16);
   // The small sum keeps whole quotients whole.
-  c.compressed = compression > 0 ? static_cast<int64_t>(static_cast<double>(c.width) / compression + 1e-6) : 0;
+  c.compressed =
+      compression > 0 ? static_cast<int64_t>(static_cast<double>(c.width) / compression + 1e-6) : 0;
   if (c.compressed < 1 || c.compressed > c.width)
     Refuse("kv_cache_compression_ratio", config["kv_cache_compression_ratio"],
            "it must lie between 1 and hidden_size = " + std::to_string(c.width));
@@ -124,7 +132,7 @@ void CheckHeads(const Config& c) {
   if (c.width % c.head_size != 0)
     Refuse("head_size", c.head_size, "it must divide hidden_size = " + std::to_string(c.width));
   const bool recurrent = !Attends(c.lower) || !Attends(c.upper);
-  if (recurrent && (c.head_size % 16 != 0 || c.head_size > kMaxRecurrentHead))
+  if (recurrent && (c.head_size % 16 != 0 || c.head_size > nn::kMaxWkvHeadSize))
     Refuse("head_size", c.head_size, "Finch layers need a multiple of 16, at most 128");
   if (c.head_size % 2 != 0 || c.head_size > kMaxHead)
     Refuse("head_size", c.head_size, "supported: even numbers up to 512");
@@ -186,7 +194,8 @@ int64_t DefaultGoldRank(int64_t width) {
 Config ParseConfig(const std::string& config_json) {
   const json config = ParseJson(config_json);
   if (!Has(config, "model_type") || config["model_type"] != "goldfinch")
-    Refuse("model_type", Has(config, "model_type") ? config["model_type"] : json(nullptr), "supported: goldfinch");
+    Refuse("model_type", Has(config, "model_type") ? config["model_type"] : json(nullptr),
+           "supported: goldfinch");
   RefuseForeignKeys(config);
   Config c;
   c.layers = Positive(config, "num_hidden_layers");
@@ -205,7 +214,8 @@ Config ParseConfig(const std::string& config_json) {
   c.second_value = BoolOr(config, "use_v2", true);
   if (Has(config, "rope_theta")) {
     c.rope_theta = NumberOr(config, "rope_theta", 0);
-    if (!(*c.rope_theta > 0)) Refuse("rope_theta", config["rope_theta"], "a positive number, or null for none");
+    if (!(*c.rope_theta > 0))
+      Refuse("rope_theta", config["rope_theta"], "a positive number, or null for none");
   }
   c.mix_rank = PositiveOr(config, "time_mix_extra_dim", 32);
   c.decay_rank = PositiveOr(config, "time_decay_extra_dim", 64);
@@ -269,8 +279,8 @@ std::string ScratchConfigJson(const native::ScratchConfig& scratch) {
     throw std::invalid_argument("model.width = " + std::to_string(c.width) + ", model.heads = " +
                                 std::to_string(heads) + ": width / heads must be a whole number");
   if (scratch.kv_heads > 0 && scratch.kv_heads != heads)
-    throw std::invalid_argument("model.kv_heads = " + std::to_string(scratch.kv_heads) + ": " + scratch.family +
-                                " has as many key heads as heads; leave it out");
+    throw std::invalid_argument("model.kv_heads = " + std::to_string(scratch.kv_heads) + ": " +
+                                scratch.family + " has as many key heads as heads; leave it out");
   if (scratch.vocabulary <= 0) throw std::invalid_argument("model.vocabulary is missing");
   c.head_size = c.width / heads;
   c.lower = row->lower;

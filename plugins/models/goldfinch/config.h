@@ -20,10 +20,10 @@ struct Config {
   int64_t layers = 0, width = 0, head_size = 0, ffn_width = 0, vocabulary = 0, context = 0;
   TimeMix lower = TimeMix::kFinchC2, upper = TimeMix::kGold;
   ChannelMix channel = ChannelMix::kRwkv;
-  int64_t first_upper = 0;  // layers from here on have the upper kind
-  int64_t compressed = 0;   // width of a compressed key
-  bool scale_key = true;    // Finch-C2: k (1 - w)
-  bool second_value = true; // Finch-C2: v2 in place of the bonus
+  int64_t first_upper = 0;   // layers from here on have the upper kind
+  int64_t compressed = 0;    // width of a compressed key
+  bool scale_key = true;     // Finch-C2: k (1 - w)
+  bool second_value = true;  // Finch-C2: v2 in place of the bonus
   std::optional<double> rope_theta;
   double eps = 1e-5, head_norm_eps = 64e-5;
   // Of the low-rank matrices: mixes; decay and second value; GOLD's keys and values.
@@ -38,7 +38,9 @@ struct Config {
   int64_t tail() const { return 2 * gold_layers(); }
 };
 
-inline bool Attends(TimeMix kind) { return kind != TimeMix::kFinch && kind != TimeMix::kFinchC2; }
+inline bool Attends(TimeMix kind) {
+  return kind != TimeMix::kFinch && kind != TimeMix::kFinchC2;
+}
 
 // The reference's rule, in doubles: int(layers * (ratio - 1) / ratio).
 int64_t FirstUpper(int64_t layers, double ratio);

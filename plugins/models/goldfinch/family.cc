@@ -8,7 +8,8 @@ namespace volery::goldfinch {
 class Family final : public native::ModelFamily {
  public:
   static constexpr char kDescription[] =
-      "GoldFinch (Finch-C2 below, GOLD attention with compressed keys above) and its siblings: Finch, Finch-C2, "
+      "GoldFinch (Finch-C2 below, GOLD attention with compressed keys above) and its siblings: Finch, "
+      "Finch-C2, "
       "Finch-C2 with GPTAlpha, GPTAlpha, a Llama-like baseline";
 
   std::vector<std::string> families() const override { return Families(); }
@@ -25,7 +26,8 @@ class Family final : public native::ModelFamily {
   }
   native::ImportPlan ImportGguf(const std::map<std::string, native::MetaValue>&,
                                 const std::vector<std::string>&) const override {
-    throw std::invalid_argument("GoldFinch has no GGUF form; open a model folder or the reference's .pth file");
+    throw std::invalid_argument(
+        "GoldFinch has no GGUF form; open a model folder or the reference's .pth file");
   }
   std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor>& tensors) const override {
     return goldfinch::ImportPth(tensors);

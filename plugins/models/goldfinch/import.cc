@@ -36,8 +36,8 @@ int64_t Dimension(const Shapes& shapes, const std::string& name, size_t rank, si
   const auto found = shapes.find(name);
   if (found == shapes.end()) throw std::invalid_argument("tensor " + name + " is missing");
   if (found->second.size() != rank)
-    throw std::invalid_argument("tensor " + name + " has " + std::to_string(found->second.size()) + " dimensions; " +
-                                std::to_string(rank) + " are needed");
+    throw std::invalid_argument("tensor " + name + " has " + std::to_string(found->second.size()) +
+                                " dimensions; " + std::to_string(rank) + " are needed");
   return found->second[dimension];
 }
 
@@ -51,8 +51,8 @@ void ReadWidths(const Shapes& shapes, Config& c) {
   c.width = Dimension(shapes, "emb.weight", 2, 1);
   c.head_size = HeadSize(shapes, c);
   c.channel = shapes.contains(BlockName(0, "ffn.w1.weight")) ? ChannelMix::kLlama : ChannelMix::kRwkv;
-  c.ffn_width =
-      Dimension(shapes, BlockName(0, c.channel == ChannelMix::kLlama ? "ffn.w1.weight" : "ffn.key.weight"), 2, 0);
+  c.ffn_width = Dimension(
+      shapes, BlockName(0, c.channel == ChannelMix::kLlama ? "ffn.w1.weight" : "ffn.key.weight"), 2, 0);
   if (c.lower != TimeMix::kLlama) c.mix_rank = Dimension(shapes, BlockName(0, "att.time_maa_w2"), 3, 1);
   if (!Attends(c.lower)) c.decay_rank = Dimension(shapes, BlockName(0, "att.time_decay_w1"), 2, 1);
   c.gold_rank = DefaultGoldRank(c.width);
@@ -66,7 +66,8 @@ void ReadKinds(const Shapes& shapes, Config& c) {
   c.first_upper = c.layers;
   for (int64_t i = 0; i < c.layers; i++) {
     const std::optional<TimeMix> kind = KindOf(shapes, i);
-    if (!kind) throw std::invalid_argument("the time mixer of " + BlockName(i, "att") + " is of no known kind");
+    if (!kind)
+      throw std::invalid_argument("the time mixer of " + BlockName(i, "att") + " is of no known kind");
     if (i == 0) c.lower = c.upper = *kind;
     if (*kind == c.upper) continue;
     if (c.upper != c.lower)
@@ -92,8 +93,9 @@ void CheckShapes(const Shapes& shapes, const std::vector<Parameter>& parameters)
     const auto found = left.find(p.spec.name);
     if (found == left.end()) throw std::invalid_argument("tensor " + p.spec.name + " is missing");
     if (found->second != p.spec.shape)
-      throw std::invalid_argument("tensor " + p.spec.name + " has shape " + c10::str(at::IntArrayRef(found->second)) +
-                                  "; the others need " + c10::str(at::IntArrayRef(p.spec.shape)));
+      throw std::invalid_argument("tensor " + p.spec.name + " has shape " +
+                                  c10::str(at::IntArrayRef(found->second)) + "; the others need " +
+                                  c10::str(at::IntArrayRef(p.spec.shape)));
     left.erase(found);
   }
   if (!left.empty()) throw std::invalid_argument("tensor " + left.begin()->first + " is none of the model's");
@@ -171,7 +173,8 @@ std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor
   const Shapes shapes = ShapesOf(tensors);
   // Finch alone is what the original RWKV code saves too: its own plugin's.
   bool ours = false;
-  for (int64_t i = 0; i < Layers(shapes); i++) ours |= KindOf(shapes, i).value_or(TimeMix::kFinch) != TimeMix::kFinch;
+  for (int64_t i = 0; i < Layers(shapes); i++)
+    ours |= KindOf(shapes, i).value_or(TimeMix::kFinch) != TimeMix::kFinch;
   if (!ours) return std::nullopt;
   Config c = ReadConfig(shapes);
   c.context = 1024;

@@ -1,10 +1,11 @@
+#include "volery/nn/initialise.h"
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
 
 #include "tensors.h"
-#include "volery/nn/initialise.h"
 
 namespace volery::goldfinch {
 namespace {

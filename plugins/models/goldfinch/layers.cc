@@ -12,7 +12,8 @@ namespace {
 constexpr double kUnitEps = 1e-8;
 
 // The streams of the layers with time_maa_w1: their order there.
-const std::vector<const char*> kFinchStreams = {"w", "k", "v", "r", "g"}, kFinchC2Streams = {"r", "k", "v", "w", "v2"},
+const std::vector<const char*> kFinchStreams = {"w", "k", "v", "r", "g"},
+                               kFinchC2Streams = {"r", "k", "v", "w", "v2"},
                                kGptAlphaStreams = {"r", "k", "v"};
 
 class Taker {
@@ -20,7 +21,8 @@ class Taker {
   Taker(const Config& c, const Source& source, int64_t layer) : c_(c), source_(source), layer_(layer) {}
 
   Norm TakeNorm(const std::string& name) const {
-    return {source_.tensor(Full(name) + ".weight", {c_.width}), source_.tensor(Full(name) + ".bias", {c_.width})};
+    return {source_.tensor(Full(name) + ".weight", {c_.width}),
+            source_.tensor(Full(name) + ".bias", {c_.width})};
   }
   at::Tensor Mix(const std::string& name) const { return source_.tensor(Full(name), {1, 1, c_.width}); }
   Product Matrix(const std::string& name, int64_t in, int64_t out) const {
@@ -90,9 +92,9 @@ class Taker {
     return w;
   }
   GptAlphaWeights GptAlpha() const {
-    return {TakeMix(kGptAlphaStreams), Square("att.query"), Square("att.key"), Square("att.value"),
-            Square("att.output"),      TakeNorm("att.ln_r"), TakeNorm("att.ln_k"), TakeNorm("att.ln_v"),
-            TakeNorm("att.ln_x")};
+    return {TakeMix(kGptAlphaStreams), Square("att.query"),  Square("att.key"),
+            Square("att.value"),       Square("att.output"), TakeNorm("att.ln_r"),
+            TakeNorm("att.ln_k"),      TakeNorm("att.ln_v"), TakeNorm("att.ln_x")};
   }
   ChannelWeights Channel() const {
     ChannelWeights w;
@@ -121,7 +123,8 @@ at::Tensor Apply(const LowRank& w, const at::Tensor& x) {
 }
 
 // The streams of z (equations 4 to 6), the first `count` of them.
-std::vector<at::Tensor> Streams(const MixWeights& w, size_t count, int64_t layer, const at::Tensor& z, LayerOps& ops) {
+std::vector<at::Tensor> Streams(const MixWeights& w, size_t count, int64_t layer, const at::Tensor& z,
+                                LayerOps& ops) {
   const at::Tensor h = nn::Tanh(w.down(ops.Mix(Shift::kTime, layer, z, {{w.mix_x, {}}}, true)[0]));
   const int64_t rank = h.size(1) / static_cast<int64_t>(w.up.size());
   std::vector<nn::MixStream> streams;
@@ -131,28 +134,32 @@ std::vector<at::Tensor> Streams(const MixWeights& w, size_t count, int64_t layer
 }
 
 // Finch: arXiv 2404.05892, equations 14 to 20.
-at::Tensor TimeMixFinch(const Config& c, const FinchWeights& w, int64_t layer, const at::Tensor& z, LayerOps& ops) {
+at::Tensor TimeMixFinch(const Config& c, const FinchWeights& w, int64_t layer, const at::Tensor& z,
+                        LayerOps& ops) {
   const auto x = Streams(w.mix, 5, layer, z, ops);  // w, k, v, r, g
-  const at::Tensor y = ops.Scan(
-      layer, {w.receptance(x[3]), w.key(x[1]), w.value(x[2]), Apply(w.decay, x[0]), w.bonus, false});
+  const at::Tensor y =
+      ops.Scan(layer, {w.receptance(x[3]), w.key(x[1]), w.value(x[2]), Apply(w.decay, x[0]), w.bonus, false});
   const at::Tensor normed = nn::GroupNorm(y, c.heads(), w.out.weight, w.out.bias, c.head_norm_eps);
   return w.output(nn::SiluGate(w.gate(x[4]), normed));
 }
 
 // Equations 4 to 13. Without the second value Finch's bonus stands in for it. Both values in one product: the
 // matrix is read once.
-at::Tensor TimeMixFinchC2(const Config& c, const FinchWeights& w, int64_t layer, const at::Tensor& z, LayerOps& ops) {
+at::Tensor TimeMixFinchC2(const Config& c, const FinchWeights& w, int64_t layer, const at::Tensor& z,
+                          LayerOps& ops) {
   const auto x = Streams(w.mix, c.second_value ? 5 : 4, layer, z, ops);  // r, k, v, w, v2
   const int64_t rows = z.size(0);
   const at::Tensor values = w.value(c.second_value ? at::cat({x[2], x[4]}) : x[2]);
-  at::Tensor y = ops.Scan(layer, {w.receptance(x[0]), w.key(x[1]), values.narrow(0, 0, rows), Apply(w.decay, x[3]),
-                                  c.second_value ? at::Tensor() : w.bonus, c.scale_key});
+  at::Tensor y =
+      ops.Scan(layer, {w.receptance(x[0]), w.key(x[1]), values.narrow(0, 0, rows), Apply(w.decay, x[3]),
+                       c.second_value ? at::Tensor() : w.bonus, c.scale_key});
   if (c.second_value) y = y + (values.narrow(0, rows, rows) + Apply(w.value2, x[4]));
   return w.output(Normed(w.out, y, c));
 }
 
 // Equations 16 to 21.
-at::Tensor TimeMixGold(const Config& c, const Layer& layer, const at::Tensor& z, const GoldRows& rows, LayerOps& ops) {
+at::Tensor TimeMixGold(const Config& c, const Layer& layer, const at::Tensor& z, const GoldRows& rows,
+                       LayerOps& ops) {
   const auto& w = std::get<GoldWeights>(layer.time);
   const at::Tensor m = Apply(w.query_mix, ops.Mix(Shift::kTime, layer.index, z, {{w.mix_x, {}}}, true)[0]);
   const at::Tensor q = w.query(ops.Mix(Shift::kTime, layer.index, z, {{w.mix_q, m}}, false)[0]);
@@ -170,13 +177,15 @@ at::Tensor TimeMixGptAlpha(const Config& c, const GptAlphaWeights& w, int64_t la
   return w.output(Normed(w.out, y, c));
 }
 
-at::Tensor TimeMixLlama(const Config& c, const LlamaWeights& w, int64_t layer, const at::Tensor& z, LayerOps& ops) {
+at::Tensor TimeMixLlama(const Config& c, const LlamaWeights& w, int64_t layer, const at::Tensor& z,
+                        LayerOps& ops) {
   const std::vector<at::Tensor> qkv = w.query_key_value(z);
   const at::Tensor q = Rotated(c, qkv[0], ops.query_rotary), k = Rotated(c, qkv[1], ops.key_rotary);
   return w.output(ops.Attend(layer, q, k, qkv[2]));
 }
 
-at::Tensor TimeMixOf(const Config& c, const Layer& layer, const at::Tensor& z, const GoldRows& rows, LayerOps& ops) {
+at::Tensor TimeMixOf(const Config& c, const Layer& layer, const at::Tensor& z, const GoldRows& rows,
+                     LayerOps& ops) {
   switch (c.Kind(layer.index)) {
     case TimeMix::kFinch:
       return TimeMixFinch(c, std::get<FinchWeights>(layer.time), layer.index, z, ops);
@@ -242,7 +251,8 @@ Layer TakeLayer(const Config& c, int64_t index, const Source& source) {
       out.time = take.GptAlpha();
       break;
     case TimeMix::kLlama:
-      out.time = LlamaWeights{take.Fused({"att.wq", "att.wk", "att.wv"}, c.width, c.width), take.Square("att.wo")};
+      out.time =
+          LlamaWeights{take.Fused({"att.wq", "att.wk", "att.wv"}, c.width, c.width), take.Square("att.wo")};
   }
   out.channel = take.Channel();
   return out;
@@ -270,12 +280,14 @@ at::Tensor LayerOps::AttendGold(const Layer& layer, const at::Tensor& q, const G
   return Attend(layer.index, q, all.k, all.v);
 }
 
-KeysValues GoldKeysValues(const Config& c, const Layer& layer, const GoldRows& rows, const nn::RotaryRows& rotary,
-                          LayerOps& ops) {
+KeysValues GoldKeysValues(const Config& c, const Layer& layer, const GoldRows& rows,
+                          const nn::RotaryRows& rotary, LayerOps& ops) {
   const auto& w = std::get<GoldWeights>(layer.time);
   const at::Tensor& x0 = rows.embedded;
-  const at::Tensor h = nn::Tanh(w.mix_down(ops.Mix(Shift::kEmbedding, layer.index, x0, {{w.mix_cache, {}}}, true)[0]));
-  const at::Tensor mk = w.mix_up_k(h.narrow(1, 0, c.mix_rank)), mv = w.mix_up_v(h.narrow(1, c.mix_rank, c.mix_rank));
+  const at::Tensor h =
+      nn::Tanh(w.mix_down(ops.Mix(Shift::kEmbedding, layer.index, x0, {{w.mix_cache, {}}}, true)[0]));
+  const at::Tensor mk = w.mix_up_k(h.narrow(1, 0, c.mix_rank)),
+                   mv = w.mix_up_v(h.narrow(1, c.mix_rank, c.mix_rank));
   at::Tensor k = ops.Mix(Shift::kProtoKey, layer.index, rows.proto_keys, {{w.mix_k, mk}}, false)[0];
   at::Tensor v = ops.Mix(Shift::kEmbedding, layer.index, x0, {{w.mix_v, mv}}, false)[0];
   k = k + Apply(w.key_more, k);
@@ -283,7 +295,8 @@ KeysValues GoldKeysValues(const Config& c, const Layer& layer, const GoldRows& r
   return {Rotated(c, Normed(w.k, k, c), rotary), Normed(w.v, v, c)};
 }
 
-at::Tensor RunLayer(const Config& c, const Layer& layer, const at::Tensor& x, const GoldRows& gold, LayerOps& ops) {
+at::Tensor RunLayer(const Config& c, const Layer& layer, const at::Tensor& x, const GoldRows& gold,
+                    LayerOps& ops) {
   const at::Tensor mid = x + TimeMixOf(c, layer, Normed(layer.before_time, x, c), gold, ops);
   return mid + ChannelMixOf(c, layer, Normed(layer.before_channel, mid, c), ops);
 }

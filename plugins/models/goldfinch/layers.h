@@ -1,7 +1,7 @@
 #pragma once
-// The layers (arXiv 2407.12077, sections 3.2 to 3.5), written once for training and sampling: products and other
-// weights come from a Source, and what depends on the neighbours of a token (token shift, recurrence, attention)
-// stands behind LayerOps.
+// The layers (arXiv 2407.12077, sections 3.2 to 3.5), written once for training and sampling: products and
+// other weights come from a Source, and what depends on the neighbours of a token (token shift, recurrence,
+// attention) stands behind LayerOps.
 
 #include <ATen/core/Tensor.h>
 
@@ -19,12 +19,14 @@
 
 namespace volery::goldfinch {
 
-// ---- Weights -----------------------------------------------------------------------------------------------------
+// ---- Weights --------------------------------------------------------------------------------------------
 
 struct Product {
   std::unique_ptr<nn::Linear> trained;
   std::unique_ptr<nn::PackedLinear> packed;
-  at::Tensor operator()(const at::Tensor& x) const { return trained ? trained->Forward(x) : packed->Forward(x); }
+  at::Tensor operator()(const at::Tensor& x) const {
+    return trained ? trained->Forward(x) : packed->Forward(x);
+  }
 };
 
 // Products of one input: one after the other in training, in one where they are packed together.
@@ -80,10 +82,10 @@ struct LlamaWeights {
   Product output;
 };
 struct ChannelWeights {
-  at::Tensor mix_k, mix_r;              // RWKV
-  Product key, receptance, value;       // RWKV
-  Products gate_up;                     // Llama
-  Product down;                         // Llama
+  at::Tensor mix_k, mix_r;         // RWKV
+  Product key, receptance, value;  // RWKV
+  Products gate_up;                // Llama
+  Product down;                    // Llama
 };
 
 struct Layer {
@@ -102,7 +104,7 @@ Layer TakeLayer(const Config& config, int64_t index, const Source& source);
 Ends TakeEnds(const Config& config, const Source& source);
 nn::LinearSpec HeadSpec(const Config& config);
 
-// ---- The layers --------------------------------------------------------------------------------------------------
+// ---- The layers -----------------------------------------------------------------------------------------
 
 enum class Shift {
   kTime,       // input of a layer's time mixer
@@ -141,14 +143,15 @@ KeysValues GoldKeysValues(const Config& config, const Layer& layer, const GoldRo
                           const nn::RotaryRows& rotary, LayerOps& ops);
 
 // x [R, W] -> [R, W]; `gold` is read by GOLD layers only.
-at::Tensor RunLayer(const Config& config, const Layer& layer, const at::Tensor& x, const GoldRows& gold, LayerOps& ops);
+at::Tensor RunLayer(const Config& config, const Layer& layer, const at::Tensor& x, const GoldRows& gold,
+                    LayerOps& ops);
 at::Tensor Normed(const Norm& norm, const at::Tensor& x, const Config& config);
 // x0 as GOLD layers read it; proto-keys of x0 and compressed keys (equation 15).
 at::Tensor UnitEmbedding(const at::Tensor& x0);
 at::Tensor ProtoKeys(const Ends& ends, const at::Tensor& x0, const at::Tensor& compressed);
-// Turns pairs of neighbouring elements of each head (RoFormer, arXiv 2104.09864), and leaves each head's first
-// elements in its first half: queries and keys alike, so that products of the two are what they were. Undefined
-// rows: x as it is.
+// Turns pairs of neighbouring elements of each head (RoFormer, arXiv 2104.09864), and leaves each head's
+// first elements in its first half: queries and keys alike, so that products of the two are what they were.
+// Undefined rows: x as it is.
 at::Tensor Rotated(const Config& config, const at::Tensor& x, const nn::RotaryRows& rows);
 
 }  // namespace volery::goldfinch

@@ -9,7 +9,8 @@ namespace volery::goldfinch {
 Model::Model(const std::string& config_json, const native::BuildOptions& options)
     : config_(ParseConfig(config_json)), config_json_(config_json), options_(options) {
   for (const auto& [key, value] : options_.options) {
-    if (key != "cache") throw std::invalid_argument(config_.family + " has no option " + key + "; it has: cache");
+    if (key != "cache")
+      throw std::invalid_argument(config_.family + " has no option " + key + "; it has: cache");
     cache_mode_ = ParseCacheMode(value);
   }
   if (!config_.gold()) cache_mode_ = CacheMode::kFull;
@@ -30,8 +31,8 @@ Model::Model(const std::string& config_json, const native::BuildOptions& options
   }
 }
 
-// Of the layer kind that keeps most: inputs of norms, streams and what they are made of, what products read and
-// give, moments of the norms, attention's two numbers a head.
+// Of the layer kind that keeps most: inputs of norms, streams and what they are made of, what products read
+// and give, moments of the norms, attention's two numbers a head.
 int64_t Model::SavedElements() const {
   const int64_t w = config_.width, f = config_.ffn_width, heads = config_.heads();
   const int64_t mix = config_.mix_rank, decay = config_.decay_rank;
@@ -68,8 +69,9 @@ void Model::Initialise(native::NamedTensors& parameters, uint64_t seed) const {
 nn::RotaryRows Model::RotaryOf(const at::Tensor& positions, int64_t largest, c10::ScalarType dtype) const {
   if (!rotary_) return {};
   if (largest >= config_.context)
-    throw std::invalid_argument("position " + std::to_string(largest) + " lies beyond the rotary positions of " +
-                                config_.family + ": max_position_embeddings = " + std::to_string(config_.context));
+    throw std::invalid_argument("position " + std::to_string(largest) +
+                                " lies beyond the rotary positions of " + config_.family +
+                                ": max_position_embeddings = " + std::to_string(config_.context));
   return rotary_->Rows(positions, dtype);
 }
 

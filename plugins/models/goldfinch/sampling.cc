@@ -22,7 +22,9 @@ struct Reading {
   std::vector<int64_t> slots, counts, queries, skipped;
   std::vector<nn::SlotRows> cache_rows;
 
-  Reading One(size_t i) const { return {{slots[i]}, {counts[i]}, {queries[i]}, {skipped[i]}, {cache_rows[i]}}; }
+  Reading One(size_t i) const {
+    return {{slots[i]}, {counts[i]}, {queries[i]}, {skipped[i]}, {cache_rows[i]}};
+  }
   int64_t all_queries() const {
     int64_t total = 0;
     for (int64_t count : queries) total += count;
@@ -45,9 +47,10 @@ void CheckExact(const native::Chunk& chunk, int64_t first, int64_t tail, const S
   const int64_t before = first > 0 ? 0 : state.read_by_gold[chunk.slot];
   const int64_t needed = std::min(tail, state.Length(chunk.slot) + chunk.first_row + 1);
   if (chunk.first_row - first + 1 + before < needed)
-    throw std::invalid_argument("Advance: row " + std::to_string(chunk.first_row) + " of slot " +
-                                std::to_string(chunk.slot) + " is asked for, but an earlier chunk said that more of the "
-                                "prompt was to come (prompt_remaining), so the upper layers skipped tokens that it needs");
+    throw std::invalid_argument(
+        "Advance: row " + std::to_string(chunk.first_row) + " of slot " + std::to_string(chunk.slot) +
+        " is asked for, but an earlier chunk said that more of the "
+        "prompt was to come (prompt_remaining), so the upper layers skipped tokens that it needs");
 }
 
 Reading ReadingOf(const Config& c, std::span<const native::Chunk> chunks, const State& state) {
@@ -67,7 +70,8 @@ Reading ReadingOf(const Config& c, std::span<const native::Chunk> chunks, const 
 
 class SlotOps : public LayerOps {
  public:
-  SlotOps(const Config& c, State& state, const Reading& reading) : LayerOps(c), state_(state), reading_(reading) {}
+  SlotOps(const Config& c, State& state, const Reading& reading)
+      : LayerOps(c), state_(state), reading_(reading) {}
 
   std::vector<at::Tensor> Mix(Shift shift, int64_t layer, const at::Tensor& z,
                               const std::vector<nn::MixStream>& streams, bool again) override {
@@ -126,12 +130,14 @@ class TileOps final : public LayerOps {
     for (const at::Tensor& x : {all.embedded, all.proto_keys})
       before_.push_back(begin > 0 ? x.select(0, begin - 1) : at::zeros({x.size(1)}, x.options()));
   }
-  std::vector<at::Tensor> Mix(Shift shift, int64_t, const at::Tensor& z, const std::vector<nn::MixStream>& streams,
-                              bool) override {
+  std::vector<at::Tensor> Mix(Shift shift, int64_t, const at::Tensor& z,
+                              const std::vector<nn::MixStream>& streams, bool) override {
     const at::Tensor& before = before_[shift == Shift::kEmbedding ? 0 : 1];
     return nn::PeekSlots(z, std::span(&count_, 1), std::span(&before, 1), streams, nn::MuOf::kBefore);
   }
-  at::Tensor Scan(int64_t, const nn::WkvInputs&) override { throw std::logic_error("a tile has no recurrence"); }
+  at::Tensor Scan(int64_t, const nn::WkvInputs&) override {
+    throw std::logic_error("a tile has no recurrence");
+  }
   at::Tensor Attend(int64_t, const at::Tensor&, const at::Tensor&, const at::Tensor&) override {
     throw std::logic_error("a tile has no queries");
   }
@@ -214,8 +220,8 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
       }};
   out->ends = TakeEnds(config_, source);
   for (int64_t i = 0; i < config_.layers; i++) out->layers.push_back(TakeLayer(config_, i, source));
-  out->embedded =
-      Normed(out->ends.embedded, converted("emb.weight", {config_.vocabulary, config_.width}, false), config_);
+  out->embedded = Normed(out->ends.embedded,
+                         converted("emb.weight", {config_.vocabulary, config_.width}, false), config_);
   return out;
 }
 
@@ -277,8 +283,9 @@ class Model::Step {
     }
     if (!model_.rotary_ || positions.empty()) return;
     ops_.key_rotary = model_.RotaryOf(Index(positions, device()), largest, at::kFloat);
-    ops_.query_rotary = queries_.empty() ? ops_.key_rotary
-                                         : model_.RotaryOf(Index(query_positions, device()), largest, at::kFloat);
+    ops_.query_rotary = queries_.empty()
+                            ? ops_.key_rotary
+                            : model_.RotaryOf(Index(query_positions, device()), largest, at::kFloat);
   }
 
   at::Tensor RunGold(const at::Tensor& tokens, const at::Tensor& x0, const at::Tensor& below) {
@@ -300,7 +307,8 @@ class Model::Step {
     const int64_t layer = c_.first_upper;
     const at::Tensor z = Normed(weights_.layers[layer].before_time, Select(below, before_gold_), c_);
     for (size_t i = 0; i < before_gold_.size(); i++)
-      state_.Row(before_gold_slots_[i], state_.layout.time_row[layer]).copy_(z.select(0, static_cast<int64_t>(i)));
+      state_.Row(before_gold_slots_[i], state_.layout.time_row[layer])
+          .copy_(z.select(0, static_cast<int64_t>(i)));
   }
 
   at::Tensor RunFull(const GoldRows& gold, at::Tensor x) {
@@ -336,7 +344,8 @@ class Model::Step {
 
   at::Tensor RunSlot(const Reading& reading, at::Tensor x) {
     const int64_t slot = reading.slots[0];
-    const at::Tensor x0 = weights_.embedded.index_select(0, state_.kept->Tokens(slot)), kept = state_.kept->Rows(slot);
+    const at::Tensor x0 = weights_.embedded.index_select(0, state_.kept->Tokens(slot)),
+                     kept = state_.kept->Rows(slot);
     const at::Tensor keys = state_.mode == CacheMode::kProtoKeys ? kept : ProtoKeys(weights_.ends, x0, kept);
     CompressedOps ops(c_, state_, reading, {UnitEmbedding(x0), keys});
     if (model_.rotary_) {
@@ -365,8 +374,8 @@ class Model::Step {
   const native::ChunkRows rows_;
   const Reading reading_;
   SlotOps ops_;
-  std::vector<int64_t> queries_;  // rows that the upper layers read
-  std::vector<int64_t> wanted_;   // of those, the ones asked for
+  std::vector<int64_t> queries_;                          // rows that the upper layers read
+  std::vector<int64_t> wanted_;                           // of those, the ones asked for
   std::vector<int64_t> before_gold_, before_gold_slots_;  // the last row that is skipped, and whose it is
 };
 

@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -40,7 +41,8 @@ CacheMode ParseCacheMode(const std::string& name) {
   if (name == "full") return CacheMode::kFull;
   if (name == "proto_keys") return CacheMode::kProtoKeys;
   if (name == "compressed") return CacheMode::kCompressed;
-  throw std::invalid_argument("cache = \"" + name + "\" is not supported; supported: full, proto_keys, compressed");
+  throw std::invalid_argument("cache = \"" + name +
+                              "\" is not supported; supported: full, proto_keys, compressed");
 }
 
 StateLayout::StateLayout(const Config& c, CacheMode mode) {
@@ -70,6 +72,8 @@ int64_t TokenRows::BytesPerSlot(int64_t width, at::ScalarType dtype) {
 
 TokenRows::Slot TokenRows::New(int64_t capacity) const {
   const int64_t rounded = (std::max<int64_t>(capacity, 1) + kStep - 1) / kStep * kStep;
+  // Ordinary tensors, which may be changed in and outside of inference mode.
+  const c10::InferenceMode ordinary(false);
   Slot slot;
   slot.used = true;
   slot.tokens = at::empty({rounded}, at::dtype(at::kInt).device(device_));

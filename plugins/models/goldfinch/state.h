@@ -27,13 +27,14 @@ struct StateLayout {
   int64_t embedded_row = -1, proto_row = -1;   // of GOLD's inputs, in full mode
   std::vector<int64_t> wkv, cache;             // which state, which layer of the cache
   int64_t rows = 0, wkv_layers = 0, cache_layers = 0;
-  int64_t kept_width = 0;                      // of a past token's row in the other modes
+  int64_t kept_width = 0;  // of a past token's row in the other modes
 };
 
 // A row and a token id for each past token of each slot; memory grows as needed.
 class TokenRows {
  public:
-  TokenRows(int64_t width, at::ScalarType dtype, at::Device device) : width_(width), dtype_(dtype), device_(device) {}
+  TokenRows(int64_t width, at::ScalarType dtype, at::Device device)
+      : width_(width), dtype_(dtype), device_(device) {}
   static int64_t BytesPerToken(int64_t width, at::ScalarType dtype);
   static int64_t BytesPerSlot(int64_t width, at::ScalarType dtype);  // what rounding may add
   int64_t Allocate(int64_t expected_tokens);
@@ -73,7 +74,9 @@ class State final : public native::DecodeState {
 
   // A shift row, [W]; the recurrence of a layer, [heads, N, N]: a slot's own memory.
   at::Tensor Row(int64_t slot, int64_t row) const { return states.Get(slot, 0).select(0, row); }
-  at::Tensor Wkv(int64_t slot, int64_t layer) const { return states.Get(slot, 1).select(0, layout.wkv[layer]); }
+  at::Tensor Wkv(int64_t slot, int64_t layer) const {
+    return states.Get(slot, 1).select(0, layout.wkv[layer]);
+  }
 
   const CacheMode mode;
   const StateLayout layout;

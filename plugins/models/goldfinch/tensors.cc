@@ -17,9 +17,10 @@ class List {
     Matrix("emb.weight", c_.vocabulary, c_.width, 1e-4).initial = Initial::kUniform;
     for (layer_ = 0; layer_ < c_.layers; layer_++) Block();
     Norm("ln_out");
-    const double head = c_.vocabulary > c_.width
-                            ? 0.5 * std::sqrt(static_cast<double>(c_.vocabulary) / static_cast<double>(c_.width))
-                            : 0.5;
+    const double head =
+        c_.vocabulary > c_.width
+            ? 0.5 * std::sqrt(static_cast<double>(c_.vocabulary) / static_cast<double>(c_.width))
+            : 0.5;
     Matrix("head.weight", c_.vocabulary, c_.width, head);
     if (c_.gold()) {
       Matrix("w_kv_cache_a.weight", c_.compressed, c_.width);
@@ -88,7 +89,8 @@ class List {
         GptAlpha();
         break;
       case TimeMix::kLlama:
-        for (const char* name : {"wq", "wk", "wv", "wo"}) Matrix(Att(std::string(name) + ".weight"), c_.width, c_.width);
+        for (const char* name : {"wq", "wk", "wv", "wo"})
+          Matrix(Att(std::string(name) + ".weight"), c_.width, c_.width);
     }
     Channel();
   }
@@ -177,7 +179,8 @@ std::string BlockName(int64_t layer, const std::string& rest) {
   return "blocks." + std::to_string(layer) + "." + rest;
 }
 
-at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name, at::IntArrayRef shape) {
+at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name,
+                         at::IntArrayRef shape) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
   if (found->second.sizes() != shape)

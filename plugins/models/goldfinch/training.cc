@@ -71,13 +71,15 @@ class Model::Context final : public native::TrainContext, public LayerOps {
       initial = initial_.narrow(1, flat_.Wkv(layer), flat_.wkv).reshape({-1, heads, n, n});
     if (initial.defined() && dtype_ == at::kDouble) initial = initial.to(at::kDouble);
     at::Tensor y = scan_.Scan(in, heads, initial, finals_.defined() ? &final : nullptr);
-    if (finals_.defined()) finals_.narrow(1, flat_.Wkv(layer), flat_.wkv).copy_(final.reshape({-1, flat_.wkv}));
+    if (finals_.defined())
+      finals_.narrow(1, flat_.Wkv(layer), flat_.wkv).copy_(final.reshape({-1, flat_.wkv}));
     return y;
   }
 
   at::Tensor Attend(int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override {
     const auto heads = [&](const at::Tensor& x) { return x.view({-1, config.heads(), config.head_size}); };
-    return attention_.Attend(heads(q), heads(k), heads(v), 1 / std::sqrt(static_cast<double>(config.head_size)));
+    return attention_.Attend(heads(q), heads(k), heads(v),
+                             1 / std::sqrt(static_cast<double>(config.head_size)));
   }
 
   at::Tensor FinalState(int64_t segment) const override {
@@ -93,15 +95,18 @@ class Model::Context final : public native::TrainContext, public LayerOps {
     const int64_t count = static_cast<int64_t>(batch.segments.size()), size = config.layers * flat_.layer();
     const bool recurrent = !Attends(config.lower) && !Attends(config.upper);
     if (!recurrent && batch.keep_final)
-      throw std::invalid_argument(config.family + " has layers with attention: training can't go on from a state");
+      throw std::invalid_argument(config.family +
+                                  " has layers with attention: training can't go on from a state");
     for (size_t i = 0; i < batch.initial.size(); i++) {
       if (!batch.initial[i].defined()) continue;
       if (!recurrent)
-        throw std::invalid_argument(config.family + " has layers with attention: training can't go on from a state");
+        throw std::invalid_argument(config.family +
+                                    " has layers with attention: training can't go on from a state");
       if (i >= batch.segments.size() || batch.segments[i].parent >= 0 || batch.initial[i].numel() != size)
         throw std::invalid_argument("the state that segment " + std::to_string(i) + " goes on from has " +
-                                    std::to_string(batch.initial[i].numel()) + " values, for a segment without a parent " +
-                                    std::to_string(size) + " are needed");
+                                    std::to_string(batch.initial[i].numel()) +
+                                    " values, for a segment without a parent " + std::to_string(size) +
+                                    " are needed");
       if (!out.defined()) out = at::zeros({count, size}, at::dtype(at::kFloat).device(device));
       out.select(0, static_cast<int64_t>(i)).copy_(batch.initial[i].view({-1}));
     }
@@ -111,7 +116,9 @@ class Model::Context final : public native::TrainContext, public LayerOps {
   void KeepRows(const at::Tensor& z, int64_t offset) {
     const at::NoGradGuard no_grad;
     for (size_t i = 0; i < segments_.size(); i++)
-      finals_.select(0, static_cast<int64_t>(i)).narrow(0, offset, config.width).copy_(z.select(0, segments_[i].end - 1));
+      finals_.select(0, static_cast<int64_t>(i))
+          .narrow(0, offset, config.width)
+          .copy_(z.select(0, segments_[i].end - 1));
   }
 
   const std::vector<native::Segment> segments_;
@@ -130,7 +137,8 @@ void Model::Bind(const native::NamedTensors& parameters) {
       [&](const std::string& name, at::IntArrayRef shape) { return RequireTensor(parameters, name, shape); },
       [&](const std::vector<nn::LinearSpec>& specs) {
         Products out;
-        for (const nn::LinearSpec& spec : specs) out.trained.push_back(options_.linears->Make(spec, parameters));
+        for (const nn::LinearSpec& spec : specs)
+          out.trained.push_back(options_.linears->Make(spec, parameters));
         return out;
       }};
   auto trained = std::make_unique<Trained>();

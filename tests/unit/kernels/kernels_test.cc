@@ -305,11 +305,11 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   // The last of them in two calls.
   Data resumed = Zeros(group * width);
   const size_t size = element == Element::kF32 ? 4 : 2;
-  table.attend({q.Get(element), keys.Get(element), values.Get(element), nullptr, scratch.data(), 64, width, group, 0.3f,
-                false, true});
+  table.attend({q.Get(element), keys.Get(element), values.Get(element), nullptr, scratch.data(), 64, width,
+                group, 0.3f, false, true});
   table.attend({q.Get(element), static_cast<char*>(keys.Get(element)) + 64 * width * size,
-                static_cast<char*>(values.Get(element)) + 64 * stride * size, resumed.Get(element), scratch.data(), 86,
-                width, group, 0.3f, true, false});
+                static_cast<char*>(values.Get(element)) + 64 * stride * size, resumed.Get(element),
+                scratch.data(), 86, width, group, 0.3f, true, false});
   for (long i = 0; i < group * width; i++) EXPECT_EQ(resumed.At(element, i), out.back().At(element, i));
   out.push_back(resumed);
   return out;

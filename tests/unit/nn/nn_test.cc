@@ -169,7 +169,8 @@ TEST(SlotCache, StoresAllAndAttendsWithTheLast) {
       cache->Allocate(0);
     }
     uint64_t seed = 1;
-    for (const std::vector<int64_t>& queries : std::vector<std::vector<int64_t>>{{3, 0}, {0, 5}, {70, 1}, {0, 0}}) {
+    for (const std::vector<int64_t>& queries :
+         std::vector<std::vector<int64_t>>{{3, 0}, {0, 5}, {70, 1}, {0, 0}}) {
       const std::vector<SlotRows> rows = {{0, 70}, {1, 5}};
       const at::Tensor qkv = Random({75, 12 * 32}, at::kFloat, seed++);
       for (SlotCache* cache : {whole.get(), parts.get()}) cache->Reserve(rows);
@@ -200,7 +201,8 @@ TEST(TiledAttention, HasTheBitsOfTheSlotCache) {
       const std::vector<int64_t> at_rows = {0, 63, 64, 130, 255, 256, 329};
       std::vector<int64_t> seen;
       for (int64_t row : at_rows) seen.push_back(row + 1);
-      const at::Tensor index = at::tensor(at_rows, at::kLong), q = qkv.narrow(1, 0, width).index_select(0, index);
+      const at::Tensor index = at::tensor(at_rows, at::kLong),
+                       q = qkv.narrow(1, 0, width).index_select(0, index);
       for (int64_t tile : {64, 128, 256, 384}) {
         for (bool plain : {false, true}) {
           TiledAttention attention(q, heads, seen, 0.3, plain);

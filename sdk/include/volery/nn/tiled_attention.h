@@ -1,6 +1,6 @@
 #pragma once
-// Attention of a few queries over keys and values that come tile by tile, so that they need not all be there at
-// once: made again from something smaller, say. On a CPU, in float32 and bfloat16, the bits are those of
+// Attention of a few queries over keys and values that come tile by tile, so that they need not all be there
+// at once: made again from something smaller, say. On a CPU, in float32 and bfloat16, the bits are those of
 // SlotCache::Attend over the same keys and values.
 //
 //   TiledAttention attention(q, heads, seen, scale);
@@ -20,7 +20,8 @@ class VOLERY_NN_EXPORT TiledAttention {
  public:
   static constexpr int64_t kTile = 256;
   // q [M, heads * head_dim]; row i attends to the first seen[i] (above 0) positions. `plain`: by LibTorch.
-  TiledAttention(const at::Tensor& q, int64_t heads, std::vector<int64_t> seen, double scale, bool plain = false);
+  TiledAttention(const at::Tensor& q, int64_t heads, std::vector<int64_t> seen, double scale,
+                 bool plain = false);
   // The next positions, [n, heads * head_dim] both; n a multiple of 64 but for the last ones.
   void Add(const at::Tensor& k, const at::Tensor& v);
   // [M, heads * head_dim]. Throws std::invalid_argument where a row has not seen all that it should.
@@ -35,8 +36,8 @@ class VOLERY_NN_EXPORT TiledAttention {
   std::vector<int64_t> seen_;
   double scale_;
   bool kernels_;
-  std::vector<float> scratch_;          // of each row and head
-  at::Tensor largest_, total_, sum_;    // by LibTorch: [heads, M, 1], [heads, M, 1], [heads, M, head_dim]
+  std::vector<float> scratch_;        // of each row and head
+  at::Tensor largest_, total_, sum_;  // by LibTorch: [heads, M, 1], [heads, M, 1], [heads, M, head_dim]
 };
 
 }  // namespace volery::nn
