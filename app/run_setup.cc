@@ -32,6 +32,7 @@ StatusOr<policy::ModelSource> OpenRecipeModel(const CheckedRecipe& checked, bool
   const policy::FamilyFinder families = policy::FamiliesOf(*checked.host);
   if (!m.path.empty()) {
     VOLERY_ASSIGN_OR_RETURN(policy::ModelSource source, policy::OpenModel(m.path, families, options));
+    if (!m.config.empty()) VOLERY_RETURN_IF_ERROR(policy::LayOverConfig(m.config, families, source));
     if (m.context > source.info.context) {
       return InvalidError("model.context = ", m.context, " is more than the ", source.info.context, " tokens of ", m.path);
     }
@@ -48,7 +49,9 @@ StatusOr<policy::ModelSource> OpenRecipeModel(const CheckedRecipe& checked, bool
   scratch.vocabulary = m.vocabulary;
   scratch.context = m.context;
   scratch.tied = m.tied;
-  return policy::ModelFromScratch(scratch, static_cast<uint64_t>(checked.recipe().seed), families, options);
+  VOLERY_ASSIGN_OR_RETURN(policy::ModelSource source, policy::ModelFromScratch(scratch, static_cast<uint64_t>(checked.recipe().seed), families, options));
+  if (!m.config.empty()) VOLERY_RETURN_IF_ERROR(policy::LayOverConfig(m.config, families, source));
+  return source;
 }
 
 StatusOr<std::unique_ptr<training::LocalTrainer>> MakeTrainer(const config::Recipe& recipe, const policy::ModelSource& source,

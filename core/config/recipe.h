@@ -18,6 +18,7 @@ struct ModelRecipe {
   std::string tokenizer, characters;
   std::string dtype = "float32";
   std::string chat_template;
+  nlohmann::json config = nlohmann::json::object();
   bool operator==(const ModelRecipe&) const = default;
 };
 

@@ -91,6 +91,9 @@ std::vector<Key> ModelKeys() {
       KEY(model.chat_template, kWord, NONE,
           WORDS("", "chatml", "smollm2", "qwen2.5", "qwen3", "llama3", "rwkv-world"),
           "how chat is written; \"\": recognised from the model's own template"),
+      KEY(model.config, kOptions, NONE, NONE,
+          "keys laid over the model's config.json, such as { time_state = true }; tensors that come with them and "
+          "that its files don't have begin at 0"),
   };
 }
 

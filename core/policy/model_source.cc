@@ -309,4 +309,24 @@ StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint
   return source;
 }
 
+Status LayOverConfig(const json& keys, const FamilyFinder& families, ModelSource& source) {
+  json config = json::parse(source.config_json, nullptr, false);
+  VOLERY_CHECK(config.is_object());
+  config.merge_patch(keys);
+  source.config_json = config.dump(2) + "\n";
+  const bool has_weights = !source.weights.empty();
+  VOLERY_RETURN_IF_ERROR(Describe(families, Cat(source.where, " with the recipe's model.config"), source));
+  if (!has_weights) return OkStatus();
+  return tensor::Guard("making the model's new tensors", [&] {
+    const auto dtype = source.weights.begin()->second.scalar_type();
+    int64_t added = 0;
+    for (const native::TensorSpec& spec : source.specs) {
+      if (source.weights.contains(spec.name)) continue;
+      source.weights[spec.name] = at::zeros(spec.shape, at::TensorOptions().dtype(dtype));
+      ++added;
+    }
+    if (added > 0) source.notes.push_back(Cat("model.config brought ", added, " new tensors, which begin at 0"));
+  });
+}
+
 }  // namespace volery::policy

@@ -11,6 +11,7 @@
 
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,5 +71,9 @@ StatusOr<ModelSource> OpenModel(const std::string& path, const FamilyFinder& fam
 // given.
 StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint64_t seed,
                                        const FamilyFinder& families, const OpenOptions& options);
+
+// Lays keys over the model's configuration (such as RWKV's {"time_state": true}) and describes the model anew.
+// Tensors that it has gained, where its weights were read, begin at 0.
+Status LayOverConfig(const nlohmann::json& keys, const FamilyFinder& families, ModelSource& source);
 
 }  // namespace volery::policy

@@ -134,7 +134,23 @@ with tempfile.TemporaryDirectory() as temporary:
             continue
         expect("tokens in" in expect_ok(volery("plan", file)).stdout, file)
         expect_ok(volery("pretrain", file, f"runs={runs}", f"name=shape-{file.stem}", "steps=2", "model.layers=3", "model.width=128", "model.heads=2", "model.vocabulary=0",
-                         "model.context=32", "pretrain.context=32", "pretrain.sequences=2", "validation.sequences=0", "validation.every=0"))
+                         "model.tokenizer=bytes", "model.context=32", "pretrain.context=32", "pretrain.sequences=2", "validation.sequences=0", "validation.every=0"))
+
+    # State tuning and carried states, on an RWKV model that a first run makes.
+    if "rwkv" in families:
+        rwkv = ["model.family=rwkv6", "model.width=64", "model.heads=1", "model.tied=false"]
+        expect_ok(pretrain("rwkv", *rwkv, "steps=12", "pretrain.context=16", "pretrain.carry=4"))
+        long = [row for row in metrics(runs / "rwkv") if "validation/loss" in row]
+        expect(long[-1]["validation/loss"] < long[0]["validation/loss"] and "validation/loss_at/64" in long[0], long)
+        base = folder / "tune.toml"
+        base.write_text(RECIPE.replace('family = "llama"\nlayers = 2\nwidth = 64\nheads = 2\n', f'path = "{checkpoint(runs / "rwkv")}"\n').replace('tokenizer = "bytes"\n', ""))
+        expect_ok(volery("pretrain", base, f"runs={runs}", "name=tuned", "steps=6", "model.config.time_state=true", 'pretrain.trainable=["*.time_state"]', "trainer.optim.learning_rate=0.3"))
+        before, after = weights(checkpoint(runs / "rwkv")), weights(checkpoint(runs / "tuned"))
+        new = set(after) - set(before)
+        expect(len(new) == 2 and all("time_state" in name and float(np.abs(after[name]).max()) > 0 for name in new), new)
+        expect(all(np.array_equal(before[name], after[name]) for name in before), "state tuning moved other tensors")
+        tuned = [row["validation/loss"] for row in metrics(runs / "tuned") if "validation/loss" in row]
+        expect(tuned[-1] < tuned[0], tuned)
 
     # What is wrong.
     refused = f"runs={folder / 'refused'}"
