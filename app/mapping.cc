@@ -44,7 +44,7 @@ StatusOr<c10::Device> ParseDevice(const std::string& word) {
 int SamplerThreads(const config::Recipe& recipe) { return CoresOr(recipe.threads.sampler); }
 int TrainerThreads(const config::Recipe& recipe) { return CoresOr(recipe.threads.trainer); }
 
-data::SamplingParams TrainingSampling(const config::Recipe& recipe, const Stops& stops) {
+data::SamplingParams TrainingSampling(const config::Recipe& recipe, const SampleStops& stops) {
   const config::RolloutRecipe& r = recipe.rollout;
   data::SamplingParams params;
   params.temperature = static_cast<float>(r.temperature);
@@ -126,7 +126,7 @@ StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& reci
   return options;
 }
 
-orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const Stops& stops) {
+orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const SampleStops& stops) {
   orchestration::LoopOptions options;
   options.steps = recipe.steps;
   options.seed = static_cast<uint64_t>(recipe.seed);

@@ -16,15 +16,15 @@ StatusOr<c10::ScalarType> ParseDtype(const std::string& word);   // float32 | bf
 StatusOr<c10::Device> ParseDevice(const std::string& word);      // cpu | cuda | cuda:N; refuses a device that isn't there
 
 // What ends a sample.
-struct Stops {
+struct SampleStops {
   std::vector<int32_t> ids;
   std::shared_ptr<const text::StopRules> rules;  // null: ids alone
 };
-data::SamplingParams TrainingSampling(const config::Recipe& recipe, const Stops& stops);
+data::SamplingParams TrainingSampling(const config::Recipe& recipe, const SampleStops& stops);
 StatusOr<inference::EngineOptions> MakeEngineOptions(const config::Recipe& recipe, int64_t vocabulary);
 StatusOr<training::AlgorithmOptions> MakeAlgorithm(const config::Recipe& recipe);
 StatusOr<training::TrainerOptions> MakeTrainerOptions(const config::Recipe& recipe);
-orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const Stops& stops);
+orchestration::LoopOptions MakeLoopOptions(const config::Recipe& recipe, const SampleStops& stops);
 
 // Cores of the sampler's and the trainer's thread; 0 in the recipe: all of this machine's.
 int SamplerThreads(const config::Recipe& recipe);

@@ -13,8 +13,10 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Returns y; moments (or null) gets [rows, 2] in the statistics' dtype: 0 and 1 / sqrt(mean(x^2) + eps).
-at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* moments) {
+// Returns y; moments (or null) gets [rows, 2] in the statistics' dtype: 0 and 1 / (sqrt(mean(x^2) + eps) +
+// added).
+at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps, double added,
+                           at::Tensor* moments) {
   const int64_t width = w.numel(), rows = x.numel() / width;
   at::Tensor y = at::empty(x.sizes(), x.options());
   if (moments) *moments = at::empty({rows, 2}, x.options().dtype(at::kFloat));
@@ -22,7 +24,8 @@ at::Tensor ForwardByKernel(const at::Tensor& x, const at::Tensor& w, double eps,
   const kernels::Table& table = TableFor(ElementOf(x));
   ParallelRows(rows, width, [&](int64_t begin, int64_t end) {
     table.rms_norm({At(x, begin * width), At(y, begin * width), width, width, end - begin, width},
-                   w.data_ptr(), static_cast<float>(eps), m ? m + 2 * begin : nullptr);
+                   w.data_ptr(), static_cast<float>(eps), static_cast<float>(added),
+                   m ? m + 2 * begin : nullptr);
   });
   return y;
 }
@@ -35,7 +38,7 @@ at::Tensor ForwardByAten(const at::Tensor& x, const at::Tensor& w, double eps, a
 }
 
 at::Tensor Forward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* moments) {
-  return HasKernels(x) ? ForwardByKernel(x, w, eps, moments) : ForwardByAten(x, w, eps, moments);
+  return HasKernels(x) ? ForwardByKernel(x, w, eps, 0, moments) : ForwardByAten(x, w, eps, moments);
 }
 
 // With n = x r, g = dy w: dx = r (g - n mean(g n)), dw = sum over rows of dy n.
@@ -52,7 +55,6 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
                                 : BackwardByAten(saved, grads[0]);
   }
 
- private:
   static variable_list BackwardByKernel(const variable_list& saved, const at::Tensor& gradient,
                                         bool of_weights) {
     const at::Tensor &x = saved[0], &w = saved[1], dy = gradient.contiguous();
@@ -79,6 +81,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     return {dx, of_weight.Returned(w), at::Tensor()};
   }
 
+ private:
   static variable_list BackwardByAten(const variable_list& saved, const at::Tensor& gradient) {
     const at::Tensor &x = saved[0], &w = saved[1];
     const auto type = StatisticsType(x);
@@ -93,7 +96,30 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   }
 };
 
+// The kernel's slope takes the root for root + added: off by added / root, relative.
+struct RmsUnitFunction : torch::autograd::Function<RmsUnitFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& ones, double added) {
+    at::Tensor moments;
+    at::Tensor y = ForwardByKernel(x, ones, 0, added, &moments);
+    ctx->save_for_backward({x, ones, moments});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    return RmsNormFunction::BackwardByKernel(ctx->get_saved_variables(), grads[0], false);
+  }
+};
+
 }  // namespace
+
+at::Tensor RmsUnit(const at::Tensor& x, double added) {
+  if (!HasKernels(x)) {
+    const at::Tensor wide = x.to(StatisticsType(x));
+    return (wide / (wide.square().mean(-1, true).sqrt() + added)).to(x.scalar_type());
+  }
+  const at::Tensor input = x.contiguous(), ones = at::ones({x.size(-1)}, x.options().requires_grad(false));
+  if (at::GradMode::is_enabled() && x.requires_grad()) return RmsUnitFunction::apply(input, ones, added);
+  return ForwardByKernel(input, ones, 0, added, nullptr);
+}
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   TORCH_CHECK(x.size(-1) == weight.numel() && x.scalar_type() == weight.scalar_type(), "RmsNorm: x ",
@@ -118,7 +144,7 @@ void RmsNormHeadsInPlace(const at::Tensor& rows, int64_t offset, int64_t heads, 
   ParallelRows(rows.size(0), heads * width, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       char* at = At(rows, row * stride + offset);
-      table.rms_norm({at, at, width, width, heads, width}, weight.data_ptr(), static_cast<float>(eps),
+      table.rms_norm({at, at, width, width, heads, width}, weight.data_ptr(), static_cast<float>(eps), 0,
                      nullptr);
     }
   });

@@ -26,35 +26,42 @@ class KernelCache final : public SlotCache {
   KernelCache(const CacheShape& shape, at::ScalarType dtype, at::Device device)
       : SlotCache(shape, dtype, device) {}
 
-  at::Tensor Attend(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& qkv,
-                    double scale) override {
-    const std::vector<Row> all = ListRows(rows);
-    const int64_t heads = shape_.heads, dim = shape_.head_dim, stride = qkv.stride(0);
-    TORCH_CHECK(qkv.size(0) == static_cast<int64_t>(all.size()) && qkv.stride(1) == 1,
-                "SlotCache: ", all.size(), " rows, qkv ", qkv.sizes());
-    at::Tensor out = at::empty({qkv.size(0), heads * dim}, qkv.options());
-    const kernels::Table& table = TableFor(ElementOf(qkv));
-    const int64_t tasks = static_cast<int64_t>(all.size()) * shape_.kv_heads, group = heads / shape_.kv_heads;
-    int64_t positions = 0;
-    for (const Row& row : all) positions += row.position + 1;
-    ParallelRows(tasks, 10 * dim, [&](int64_t begin, int64_t end) {
+  void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k,
+             const at::Tensor& v) override {
+    const std::vector<Row> all = ListRows(rows, {});
+    const int64_t dim = shape_.head_dim, count = static_cast<int64_t>(all.size());
+    CheckRows(k, count, shape_.kv_heads);
+    CheckRows(v, count, shape_.kv_heads);
+    const kernels::Table& table = TableFor(ElementOf(k));
+    ParallelRows(count * shape_.kv_heads, 10 * dim, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t++) {
-        const Row& row = all[t / shape_.kv_heads];
-        const int64_t head = t % shape_.kv_heads, at = t / shape_.kv_heads * stride + (heads + head) * dim;
-        table.append(At(qkv, at), At(qkv, at + shape_.kv_heads * dim), Keys(*row.slot, layer, head),
-                     Values(*row.slot, layer, head), row.position, dim);
+        const int64_t n = t / shape_.kv_heads, head = t % shape_.kv_heads;
+        const Row& row = all[n];
+        table.append(At(k, n * k.stride(0) + head * dim), At(v, n * v.stride(0) + head * dim),
+                     Keys(*row.slot, layer, head), Values(*row.slot, layer, head), row.position, dim);
       }
     });
-    const int64_t cost =
-        positions / std::max<int64_t>(1, static_cast<int64_t>(all.size())) * dim * group / 8 + 200;
-    ParallelRows(tasks, cost, [&](int64_t begin, int64_t end) {
+  }
+
+  at::Tensor AttendLast(int64_t layer, std::span<const SlotRows> rows, std::span<const int64_t> queries,
+                        const at::Tensor& q, double scale) override {
+    const std::vector<Row> all = ListRows(rows, queries);
+    const int64_t heads = shape_.heads, dim = shape_.head_dim, count = static_cast<int64_t>(all.size());
+    CheckRows(q, count, heads);
+    at::Tensor out = at::empty({count, heads * dim}, q.options());
+    const kernels::Table& table = TableFor(ElementOf(q));
+    const int64_t group = heads / shape_.kv_heads;
+    int64_t positions = 0;
+    for (const Row& row : all) positions += row.position + 1;
+    const int64_t cost = positions / std::max<int64_t>(1, count) * dim * group / 8 + 200;
+    ParallelRows(count * shape_.kv_heads, cost, [&](int64_t begin, int64_t end) {
       std::vector<float> scratch(kernels::AttendScratch(group, dim));
       for (int64_t t = begin; t < end; t++) {
         const int64_t n = t / shape_.kv_heads, head = t % shape_.kv_heads;
         const Row& row = all[n];
-        table.attend({At(qkv, n * stride + head * group * dim), Keys(*row.slot, layer, head),
+        table.attend({At(q, n * q.stride(0) + head * group * dim), Keys(*row.slot, layer, head),
                       Values(*row.slot, layer, head), At(out, (n * heads + head * group) * dim),
-                      scratch.data(), row.position + 1, dim, group, static_cast<float>(scale)});
+                      scratch.data(), row.position + 1, dim, group, static_cast<float>(scale), false, false});
       }
     });
     return out;
@@ -87,15 +94,23 @@ class KernelCache final : public SlotCache {
     int64_t position;
   };
 
-  std::vector<Row> ListRows(std::span<const SlotRows> rows) const {
+  // All rows, or the last last[i] of rows[i].
+  std::vector<Row> ListRows(std::span<const SlotRows> rows, std::span<const int64_t> last) const {
     std::vector<Row> out;
-    for (const SlotRows& r : rows) {
+    for (size_t n = 0; n < rows.size(); n++) {
+      const SlotRows& r = rows[n];
       const Slot& slot = Used(r.slot);
       TORCH_CHECK(slot.length + r.rows <= slot.capacity, "SlotCache: slot ", r.slot, " has no room for ",
                   r.rows, " rows");
-      for (int64_t i = 0; i < r.rows; i++) out.push_back({&slot, slot.length + i});
+      for (int64_t i = last.empty() ? 0 : r.rows - last[n]; i < r.rows; i++)
+        out.push_back({&slot, slot.length + i});
     }
     return out;
+  }
+
+  void CheckRows(const at::Tensor& x, int64_t rows, int64_t heads) const {
+    TORCH_CHECK(x.dim() == 2 && x.size(0) == rows && x.size(1) == heads * shape_.head_dim && x.stride(1) == 1,
+                "SlotCache: ", rows, " rows of ", heads, " heads, the tensor is ", x.sizes());
   }
 
   char* Keys(const Slot& slot, int64_t layer, int64_t head) const {
@@ -113,32 +128,38 @@ class AtenCache final : public SlotCache {
   AtenCache(const CacheShape& shape, at::ScalarType dtype, at::Device device)
       : SlotCache(shape, dtype, device) {}
 
-  at::Tensor Attend(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& qkv,
-                    double scale) override {
-    const int64_t heads = shape_.heads, dim = shape_.head_dim;
-    std::vector<at::Tensor> outputs;
+  void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k,
+             const at::Tensor& v) override {
     int64_t first = 0;
     for (const SlotRows& r : rows) {
-      if (r.rows == 0) continue;
       const Slot& slot = Used(r.slot);
-      const int64_t length = slot.length + r.rows;
-      const at::Tensor x =
-          qkv.narrow(0, first, r.rows).view({r.rows, heads + 2 * shape_.kv_heads, dim}).transpose(0, 1);
-      const at::Tensor state = slot.data.select(0, layer);
-      const at::Tensor k = state.select(0, 0).narrow(1, 0, length),
-                       v = state.select(0, 1).narrow(1, 0, length);
-      k.narrow(1, slot.length, r.rows).copy_(x.narrow(0, heads, shape_.kv_heads));
-      v.narrow(1, slot.length, r.rows).copy_(x.narrow(0, heads + shape_.kv_heads, shape_.kv_heads));
-      const int64_t group = heads / shape_.kv_heads;
-      const at::Tensor mask =
-          at::ones({r.rows, length}, at::dtype(at::kBool).device(device_)).tril(slot.length);
-      const at::Tensor y = at::scaled_dot_product_attention(
-          x.narrow(0, 0, heads).unsqueeze(0), k.repeat_interleave(group, 0).unsqueeze(0),
-          v.repeat_interleave(group, 0).unsqueeze(0), mask, 0.0, false, scale);
-      outputs.push_back(y.squeeze(0).transpose(0, 1).reshape({r.rows, heads * dim}));
+      for (int64_t part : {0, 1})
+        slot.data.select(0, layer)
+            .select(0, part)
+            .narrow(1, slot.length, r.rows)
+            .copy_(Heads(part == 0 ? k : v, first, r.rows));
       first += r.rows;
     }
-    return outputs.empty() ? at::empty({0, heads * dim}, qkv.options()) : at::cat(outputs);
+  }
+
+  at::Tensor AttendLast(int64_t layer, std::span<const SlotRows> rows, std::span<const int64_t> queries,
+                        const at::Tensor& q, double scale) override {
+    std::vector<at::Tensor> outputs;
+    int64_t first = 0;
+    for (size_t n = 0; n < rows.size(); first += queries[n++]) {
+      const int64_t count = queries[n];
+      if (count == 0) continue;
+      const Slot& slot = Used(rows[n].slot);
+      const int64_t length = slot.length + rows[n].rows, group = shape_.heads / shape_.kv_heads;
+      const at::Tensor state = slot.data.select(0, layer).narrow(2, 0, length).repeat_interleave(group, 1);
+      const at::Tensor mask =
+          at::ones({count, length}, at::dtype(at::kBool).device(device_)).tril(length - count);
+      const at::Tensor y =
+          at::scaled_dot_product_attention(Heads(q, first, count).unsqueeze(0), state.narrow(0, 0, 1),
+                                           state.narrow(0, 1, 1), mask, 0.0, false, scale);
+      outputs.push_back(y.squeeze(0).transpose(0, 1).reshape({count, shape_.heads * shape_.head_dim}));
+    }
+    return outputs.empty() ? at::empty({0, shape_.heads * shape_.head_dim}, q.options()) : at::cat(outputs);
   }
 
  protected:
@@ -148,6 +169,12 @@ class AtenCache final : public SlotCache {
   }
   void CopyTokens(const Slot& from, Slot& to, int64_t tokens) const override {
     to.data.narrow(3, 0, tokens).copy_(from.data.narrow(3, 0, tokens));
+  }
+
+ private:
+  // Rows of a call as [heads, rows, head_dim].
+  at::Tensor Heads(const at::Tensor& x, int64_t first, int64_t rows) const {
+    return x.narrow(0, first, rows).reshape({rows, -1, shape_.head_dim}).transpose(0, 1);
   }
 };
 
@@ -176,6 +203,16 @@ int64_t SlotCache::BytesPerToken(const CacheShape& shape, at::ScalarType dtype) 
 }
 int64_t SlotCache::BytesPerSlot(const CacheShape& shape, at::ScalarType dtype) {
   return (kPanel - 1) * BytesPerToken(shape, dtype);
+}
+
+at::Tensor SlotCache::Attend(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& qkv,
+                             double scale) {
+  const int64_t q = shape_.heads * shape_.head_dim, kv = shape_.kv_heads * shape_.head_dim;
+  TORCH_CHECK(qkv.dim() == 2 && qkv.size(1) == q + 2 * kv, "SlotCache: qkv ", qkv.sizes());
+  std::vector<int64_t> all;
+  for (const SlotRows& r : rows) all.push_back(r.rows);
+  Store(layer, rows, qkv.narrow(1, q, kv), qkv.narrow(1, q + kv, kv));
+  return AttendLast(layer, rows, all, qkv.narrow(1, 0, q), scale);
 }
 
 SlotCache::Slot& SlotCache::Used(int64_t slot) {

@@ -1,9 +1,9 @@
 #include "model_fixture.h"
 
-#include <cmath>
-
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -23,10 +23,11 @@ T Value(StatusOr<T> result) {
   return std::move(result).value();
 }
 
-TinyModel Build(native::ModelFamily& family, const std::string& config, at::ScalarType dtype) {
+TinyModel Build(native::ModelFamily& family, const std::string& config, at::ScalarType dtype,
+                const std::map<std::string, std::string>& options = {}) {
   TinyModel out;
   out.linears = nn::MakeLinearFactory();
-  out.model = family.Build(config, {.dtype = dtype, .linears = out.linears.get()});
+  out.model = family.Build(config, {.dtype = dtype, .linears = out.linears.get(), .options = options});
   return out;
 }
 
@@ -59,6 +60,23 @@ native::ModelFamily& FindFamily(const std::string& family) {
   for (const FamilyCase& c : InstalledFamilies())
     if (c.family == family) return *c.implementation;
   throw std::runtime_error("no plugin has the family " + family);
+}
+
+std::string TestName(std::string family) {
+  std::replace(family.begin(), family.end(), '-', '_');
+  return family;
+}
+
+bool ReadsPositions(const std::string& family) {
+  for (const char* name : {"qwen2", "qwen3", "llama", "gptalpha", "goldfinch-llama"})
+    if (family == name) return true;
+  return false;
+}
+
+// Finch-C2 keeps the bonus that its second value stands in for.
+bool IsUnused(const native::NamedTensors& parameters, const std::string& name) {
+  const size_t end = name.rfind("time_faaaa");
+  return end != std::string::npos && parameters.contains(name.substr(0, end) + "time_value2_w1");
 }
 
 native::NamedTensors ReadSafetensors(const std::string& path) {
@@ -131,8 +149,9 @@ TinyModel LoadModelFolder(const std::string& folder, at::ScalarType dtype) {
   return out;
 }
 
-TinyModel Convert(const FamilyCase& family, const TinyModel& from, at::ScalarType dtype) {
-  TinyModel out = Build(*family.implementation, from.model->config_json(), dtype);
+TinyModel Convert(const FamilyCase& family, const TinyModel& from, at::ScalarType dtype,
+                  const std::map<std::string, std::string>& options) {
+  TinyModel out = Build(*family.implementation, from.model->config_json(), dtype, options);
   for (const auto& [name, tensor] : from.parameters) out.parameters[name] = tensor.detach().to(dtype).clone();
   Bind(out);
   return out;
@@ -173,14 +192,16 @@ at::Tensor Sampler::Read(int64_t slot, const at::Tensor& tokens, int64_t first) 
   return Read({{slot, tokens}}, first);
 }
 
-at::Tensor Sampler::Read(const std::vector<std::pair<int64_t, at::Tensor>>& chunks, int64_t first) {
+at::Tensor Sampler::Read(const std::vector<std::pair<int64_t, at::Tensor>>& chunks, int64_t first,
+                         int64_t prompt_remaining) {
   std::vector<std::vector<int32_t>> tokens;
   for (const auto& [slot, t] : chunks) {
     const at::Tensor narrow = t.to(at::kInt).contiguous();
     tokens.emplace_back(narrow.data_ptr<int32_t>(), narrow.data_ptr<int32_t>() + narrow.numel());
   }
   std::vector<native::Chunk> all;
-  for (size_t i = 0; i < chunks.size(); i++) all.push_back({chunks[i].first, tokens[i], first, 0});
+  for (size_t i = 0; i < chunks.size(); i++)
+    all.push_back({chunks[i].first, tokens[i], first, prompt_remaining});
   return model.Advance(*weights, *state, all);
 }
 

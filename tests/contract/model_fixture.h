@@ -20,6 +20,11 @@ struct FamilyCase {
 // error.
 std::vector<FamilyCase> InstalledFamilies();
 native::ModelFamily& FindFamily(const std::string& family);
+std::string TestName(std::string family);  // as a part of a test's name
+// What the tests must know of a family: a token's position counts beyond its order.
+bool ReadsPositions(const std::string& family);
+// Parameters that by the family's definition get no gradient.
+bool IsUnused(const native::NamedTensors& parameters, const std::string& name);
 
 native::NamedTensors ReadSafetensors(const std::string& path);
 std::string ReadText(const std::string& path);
@@ -34,7 +39,8 @@ TinyModel MakeTiny(const FamilyCase& family, at::ScalarType dtype, bool tied = t
 TinyModel LoadModelFolder(const std::string& folder,
                           at::ScalarType dtype);  // config.json and model.safetensors
 // The same weights in another dtype.
-TinyModel Convert(const FamilyCase& family, const TinyModel& from, at::ScalarType dtype);
+TinyModel Convert(const FamilyCase& family, const TinyModel& from, at::ScalarType dtype,
+                  const std::map<std::string, std::string>& options = {});
 
 at::Tensor RandomTokens(int64_t count, int64_t vocabulary, uint64_t seed);
 // Segments of these lengths, each from position 0 or continuing its parent.
@@ -49,7 +55,8 @@ class Sampler {
   int64_t Slot(int64_t expected = 16) { return state->Allocate(expected); }
   // Hidden rows of tokens[first ...] read into `slot`.
   at::Tensor Read(int64_t slot, const at::Tensor& tokens, int64_t first = 0);
-  at::Tensor Read(const std::vector<std::pair<int64_t, at::Tensor>>& chunks, int64_t first = 0);
+  at::Tensor Read(const std::vector<std::pair<int64_t, at::Tensor>>& chunks, int64_t first = 0,
+                  int64_t prompt_remaining = 0);
   at::Tensor Logits(const at::Tensor& hidden) { return model.Logits(*weights, hidden); }
 
   native::Model& model;

@@ -17,7 +17,9 @@ constexpr long ValueStride(long head_dim) {
   return (head_dim + 15) / 16 * 16;
 }
 
-// One position's queries that share a key head, attending to positions [0, positions).
+// One position's queries that share a key head, attending to positions [0, positions) of keys and values. These
+// may come in several calls, in order, each but the last of a multiple of 64 positions: then `scratch` carries
+// what the next call needs, and the bits are those of one call.
 struct AttendArgs {
   const void* q;     // [group][head_dim]
   const void* keys;  // panels
@@ -26,6 +28,7 @@ struct AttendArgs {
   float* scratch;  // AttendScratch(group, head_dim) floats
   long positions, head_dim, group;
   float scale;
+  bool resumed, unfinished;  // not the first call; not the last: `out` isn't written
 };
 constexpr long AttendScratch(long group, long head_dim) {
   return group * (2 * ValueStride(head_dim) + 32);
@@ -176,9 +179,9 @@ struct ShiftMixBackwardArgs {
 };
 
 struct Table {
-  // out = x / sqrt(mean(x^2) + eps), rounded to the element type, times w; moments (or null): 0 and the
-  // factor, a row.
-  void (*rms_norm)(const RowsArgs& args, const void* w, float eps, float* moments);
+  // out = x / (sqrt(mean(x^2) + eps) + added), rounded to the element type, times w; moments (or null): 0 and
+  // the factor, a row.
+  void (*rms_norm)(const RowsArgs& args, const void* w, float eps, float added, float* moments);
   // Rotate-half rotary of `heads` vectors of `width` elements a row; cos and sin: [rows][width / 2]. In place
   // is allowed.
   void (*rotate)(const RowsArgs& args, long heads, const float* cos, const float* sin, bool inverse);

@@ -227,7 +227,7 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
       up(Numbers(rows * heads * width, 12));
   Data y = Zeros(rows * heads * width);
   table.rms_norm({x.Get(element), y.Get(element), heads * width, heads * width, rows, heads * width},
-                 w.Get(element), 1e-5f, nullptr);
+                 w.Get(element), 1e-5f, 0.25f, nullptr);
   out.push_back(y);
   const std::vector<float> moments = Numbers(2 * rows, 18);
   Data dy(Numbers(rows * heads * width, 19)), dgate = Zeros(rows * heads * width), dup = dgate;
@@ -299,9 +299,19 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
   for (long count : {1L, 16L, 64L, 65L, 150L}) {
     Data attended = Zeros(group * width);
     table.attend({q.Get(element), keys.Get(element), values.Get(element), attended.Get(element),
-                  scratch.data(), count, width, group, 0.3f});
+                  scratch.data(), count, width, group, 0.3f, false, false});
     out.push_back(attended);
   }
+  // The last of them in two calls.
+  Data resumed = Zeros(group * width);
+  const size_t size = element == Element::kF32 ? 4 : 2;
+  table.attend({q.Get(element), keys.Get(element), values.Get(element), nullptr, scratch.data(), 64, width,
+                group, 0.3f, false, true});
+  table.attend({q.Get(element), static_cast<char*>(keys.Get(element)) + 64 * width * size,
+                static_cast<char*>(values.Get(element)) + 64 * stride * size, resumed.Get(element),
+                scratch.data(), 86, width, group, 0.3f, true, false});
+  for (long i = 0; i < group * width; i++) EXPECT_EQ(resumed.At(element, i), out.back().At(element, i));
+  out.push_back(resumed);
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include "volery/nn/rotary.h"
 #include "volery/nn/slot_cache.h"
 #include "volery/nn/softmax.h"
+#include "volery/nn/tiled_attention.h"
 
 namespace volery::nn {
 namespace {
@@ -154,6 +155,72 @@ TEST(SlotCache, KernelsEqualLibTorch) {
       for (SlotCache* cache : {own.get(), plain.get()}) cache->Commit(rows);
     }
     EXPECT_EQ(own->Length(1), 202);
+  }
+}
+
+// Rows without a query: keys and values of all, attention for the last few of each slot.
+TEST(SlotCache, StoresAllAndAttendsWithTheLast) {
+  const CacheShape shape{1, 6, 3, 32};
+  for (bool plain : {false, true}) {
+    const auto whole = SlotCache::Make(shape, at::kFloat, at::kCPU, plain),
+               parts = SlotCache::Make(shape, at::kFloat, at::kCPU, plain);
+    for (SlotCache* cache : {whole.get(), parts.get()}) {
+      cache->Allocate(0);
+      cache->Allocate(0);
+    }
+    uint64_t seed = 1;
+    for (const std::vector<int64_t>& queries :
+         std::vector<std::vector<int64_t>>{{3, 0}, {0, 5}, {70, 1}, {0, 0}}) {
+      const std::vector<SlotRows> rows = {{0, 70}, {1, 5}};
+      const at::Tensor qkv = Random({75, 12 * 32}, at::kFloat, seed++);
+      for (SlotCache* cache : {whole.get(), parts.get()}) cache->Reserve(rows);
+      const at::Tensor all = whole->Attend(0, rows, qkv, 0.2);
+      parts->Store(0, rows, qkv.narrow(1, 192, 96), qkv.narrow(1, 288, 96));
+      const auto last = [&](const at::Tensor& x) {
+        return at::cat({x.narrow(0, 70 - queries[0], queries[0]), x.narrow(0, 75 - queries[1], queries[1])});
+      };
+      const at::Tensor some = parts->AttendLast(0, rows, queries, last(qkv.narrow(1, 0, 192)), 0.2);
+      if (plain)
+        EXPECT_TRUE(at::allclose(some, last(all), 1e-5, 1e-6));
+      else
+        EXPECT_TRUE(at::equal(some, last(all)));
+      for (SlotCache* cache : {whole.get(), parts.get()}) cache->Commit(rows);
+    }
+  }
+}
+
+TEST(TiledAttention, HasTheBitsOfTheSlotCache) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (int64_t dim : {16, 24, 64}) {
+      const int64_t heads = 3, width = heads * dim, tokens = 330;
+      const at::Tensor qkv = Random({tokens, 3 * width}, dtype, 5);
+      const auto cache = SlotCache::Make({1, heads, heads, dim}, dtype, at::kCPU);
+      const std::vector<SlotRows> rows = {{cache->Allocate(tokens), tokens}};
+      cache->Reserve(rows);
+      const at::Tensor expected = cache->Attend(0, rows, qkv, 0.3);
+      const std::vector<int64_t> at_rows = {0, 63, 64, 130, 255, 256, 329};
+      std::vector<int64_t> seen;
+      for (int64_t row : at_rows) seen.push_back(row + 1);
+      const at::Tensor index = at::tensor(at_rows, at::kLong),
+                       q = qkv.narrow(1, 0, width).index_select(0, index);
+      for (int64_t tile : {64, 128, 256, 384}) {
+        for (bool plain : {false, true}) {
+          TiledAttention attention(q, heads, seen, 0.3, plain);
+          for (int64_t begin = 0; begin < tokens; begin += tile) {
+            const at::Tensor part = qkv.narrow(0, begin, std::min(tile, tokens - begin));
+            attention.Add(part.narrow(1, width, width), part.narrow(1, 2 * width, width));
+          }
+          const at::Tensor y = attention.Result();
+          if (plain)
+            EXPECT_LE(Difference(y, expected.index_select(0, index)), dtype == at::kFloat ? 4e-6 : 2e-2);
+          else
+            EXPECT_TRUE(at::equal(y, expected.index_select(0, index))) << dim << " " << tile;
+        }
+      }
+      TiledAttention early(q, heads, seen, 0.3);
+      early.Add(qkv.narrow(0, 0, 64).narrow(1, 0, width), qkv.narrow(0, 0, 64).narrow(1, width, width));
+      EXPECT_THROW(early.Result(), std::invalid_argument);
+    }
   }
 }
 

@@ -54,6 +54,28 @@ TEST(RmsNorm, HeadsInPlaceTouchTheirColumnsOnly) {
   }
 }
 
+TEST(RmsUnit, EqualsItsFormulaWithGradients) {
+  for (int64_t width : {5, 16, 37, 64}) {
+    at::Tensor x = Random({9, width}, at::kDouble, 1, true);
+    const at::Tensor expected = x / (x.square().mean(-1, true).sqrt() + 1e-8);
+    const at::Tensor slope = Gradients(expected, {x})[0];
+    const at::Tensor y = RmsUnit(x, 1e-8);
+    EXPECT_LE(Difference(y, expected), 1e-12);
+    EXPECT_LE(Difference(Gradients(y, {x})[0], slope), 1e-11);
+    at::Tensor xf = x.detach().to(at::kFloat).set_requires_grad(true);
+    const at::Tensor yf = RmsUnit(xf, 1e-8);
+    EXPECT_LE(Difference(yf, expected), 2e-6);
+    EXPECT_LE(Difference(Gradients(yf, {xf})[0], slope), 3e-5) << width;
+    EXPECT_LE(Difference(RmsUnit(x.detach().to(at::kBFloat16), 1e-8), expected), 0.05);
+  }
+  // What is added counts where a row is small, as LN0's output is in a new model; rows of zeros stay zeros.
+  const at::Tensor small = Random({3, 40}, at::kFloat, 2) * 1e-6;
+  const at::Tensor wide = small.to(at::kDouble), root = wide.square().mean(-1, true).sqrt();
+  EXPECT_LE(Difference(RmsUnit(small, 1e-7), wide / (root + 1e-7)), 2e-6);
+  EXPECT_GT(Difference(RmsUnit(small, 1e-7), wide / root), 0.05);
+  EXPECT_TRUE(at::equal(RmsUnit(at::zeros({2, 20}), 1e-8), at::zeros({2, 20})));
+}
+
 // The groups of each row on their own, by operators that autograd knows.
 at::Tensor PlainGroupNorm(const at::Tensor& x, int64_t groups, const at::Tensor& w, const at::Tensor& b,
                           double eps) {

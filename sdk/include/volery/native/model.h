@@ -167,6 +167,9 @@ struct BuildOptions {
   c10::ScalarType dtype = c10::ScalarType::Float;   // of parameters in training and of packed weights in sampling
   c10::Device device = c10::Device(c10::DeviceType::CPU);
   nn::LinearFactory* linears = nullptr;             // the host's; outlives the model
+  // Choices of the family's own that belong to a run, not to the model: {"cache", "compressed"}. Unknown ones are
+  // refused by name.
+  std::map<std::string, std::string> options = {};
 };
 
 // One a plugin; stateless, thread-safe.

@@ -14,6 +14,10 @@ namespace volery::nn {
 // Differentiable in x and weight; contiguous result.
 VOLERY_NN_EXPORT at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
+// y = x / (sqrt(mean(x^2)) + added), no weight (GoldFinch, arXiv 2407.12077). Differentiable; on a CPU in
+// float32 and bfloat16 the slope is off by added / sqrt(mean(x^2)), relative. A row of zeros gives zeros.
+VOLERY_NN_EXPORT at::Tensor RmsUnit(const at::Tensor& x, double added);
+
 // For sampling, no autograd: norms `heads` vectors of the weight's width in each row of `rows` [R, any], from
 // column `offset` on, in place.
 VOLERY_NN_EXPORT void RmsNormHeadsInPlace(const at::Tensor& rows, int64_t offset, int64_t heads,

@@ -49,8 +49,13 @@ class VOLERY_NN_EXPORT SlotCache {
   // Stores the new tokens' keys and values of `layer` and attends. qkv [N, (heads + 2 kv_heads) * head_dim]
   // holds queries, keys and values of all new rows in the order of `rows`, rotary applied -> [N, heads *
   // head_dim].
-  virtual at::Tensor Attend(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& qkv,
-                            double scale) = 0;
+  at::Tensor Attend(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& qkv, double scale);
+  // The two steps of Attend apart, for models in which not every token has a query. Store: k and v [N, kv_heads
+  // * head_dim] of all new rows. AttendLast, after it: q [M, heads * head_dim] holds queries of the last
+  // queries[i] of rows[i] -> [M, heads * head_dim]. Rows may have gaps between them (a part of each row of qkv).
+  virtual void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k, const at::Tensor& v) = 0;
+  virtual at::Tensor AttendLast(int64_t layer, std::span<const SlotRows> rows, std::span<const int64_t> queries,
+                                const at::Tensor& q, double scale) = 0;
   // After the last layer: the slots' lengths grow. A call that throws before leaves them as they were.
   void Commit(std::span<const SlotRows> rows);
 
