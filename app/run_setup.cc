@@ -66,10 +66,27 @@ StatusOr<std::unique_ptr<training::LocalTrainer>> MakeTrainer(const config::Reci
   return training::LocalTrainer::Create(std::move(setup));
 }
 
+int64_t PlannedSlotTokens(const config::Recipe& recipe, const policy::ModelSource& source) {
+  return std::min(source.info.context, recipe.rollout.max_new_tokens + std::max<int64_t>(recipe.tasks.max_prompt_tokens, 128));
+}
+
+StatusOr<std::shared_ptr<native::Model>> BuildSampler(const config::Recipe& recipe, const policy::ModelSource& source,
+                                                      const inference::EngineOptions& options) {
+  VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(recipe.device));
+  if (recipe.rollout.cache != "auto") return source.Build(options.dtype, device, {{"cache", recipe.rollout.cache}});
+  VOLERY_ASSIGN_OR_RETURN(auto model, source.Build(options.dtype, device));
+  const auto bytes = [&](const native::Model& m) {
+    const native::StateSpec spec = m.state_spec(options.dtype);
+    return options.max_slots * (spec.bytes_per_slot + PlannedSlotTokens(recipe, source) * spec.bytes_per_token);
+  };
+  if (options.state_bytes == 0 || bytes(*model) <= options.state_bytes) return model;
+  const auto compressed = source.Build(options.dtype, device, {{"cache", "compressed"}});
+  return compressed.ok() && bytes(**compressed) < bytes(*model) ? *compressed : model;
+}
+
 StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source,
                                                              const inference::EngineOptions& options) {
-  VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(recipe.device));
-  VOLERY_ASSIGN_OR_RETURN(auto model, source.Build(options.dtype, device));
+  VOLERY_ASSIGN_OR_RETURN(auto model, BuildSampler(recipe, source, options));
   return inference::SlotEngine::Create(std::move(model), options);
 }
 

@@ -37,6 +37,12 @@ StatusOr<policy::ModelSource> OpenRecipeModel(const CheckedRecipe& checked, bool
 
 StatusOr<std::unique_ptr<training::LocalTrainer>> MakeTrainer(const config::Recipe& recipe, const policy::ModelSource& source,
                                                               native::NamedTensors weights, distributed::Comm& comm);
+// The sampler's model, with the decode cache that the recipe asks for. "auto" takes the family's default, or its
+// compressed one where the slots at their longest don't fit the budget otherwise.
+StatusOr<std::shared_ptr<native::Model>> BuildSampler(const config::Recipe& recipe, const policy::ModelSource& source,
+                                                      const inference::EngineOptions& options);
+// Tokens that a slot is planned for: the longest prompt that the recipe allows (128 where it doesn't say) and the answer.
+int64_t PlannedSlotTokens(const config::Recipe& recipe, const policy::ModelSource& source);
 StatusOr<std::unique_ptr<inference::SlotEngine>> MakeEngine(const config::Recipe& recipe, const policy::ModelSource& source,
                                                              const inference::EngineOptions& options);
 

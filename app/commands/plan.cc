@@ -49,14 +49,14 @@ policy::MemoryQuestion TrainingQuestion(const training::TrainerOptions& trainer,
 StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::ModelSource& source, int64_t program_bytes) {
   VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
   VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine, MakeEngineOptions(recipe, source.vocabulary()));
-  VOLERY_ASSIGN_OR_RETURN(const auto model, source.Build(engine.dtype, c10::kCPU));
+  VOLERY_ASSIGN_OR_RETURN(const auto model, BuildSampler(recipe, source, engine));
   const native::StateSpec state = model->state_spec(engine.dtype);
   policy::MemoryQuestion question = TrainingQuestion(trainer, source, program_bytes);
   question.reference = recipe.algorithm.kl > 0;
   question.sampler_bytes = engine.dtype == c10::ScalarType::BFloat16 ? 2 : 4;
   question.takes_turns = recipe.max_staleness == 0;
   question.slots = engine.max_slots;
-  question.slot_tokens = std::min(source.info.context, recipe.rollout.max_new_tokens + std::max<int64_t>(recipe.tasks.max_prompt_tokens, 128));
+  question.slot_tokens = PlannedSlotTokens(recipe, source);
   question.state_bytes_per_slot = state.bytes_per_slot;
   question.state_bytes_per_token = state.bytes_per_token;
   question.logits_rows = engine.logits_rows;

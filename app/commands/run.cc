@@ -49,15 +49,19 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   VOLERY_ASSIGN_OR_RETURN(data::TaskSplit tasks, MakeTasks(recipe, source));
   if (recipe.warmup.present) VOLERY_RETURN_IF_ERROR(CheckAnswers(source, *tasks.train));
   VOLERY_ASSIGN_OR_RETURN(auto rewards, LoadRewards(recipe, *checked.host));
+  VOLERY_ASSIGN_OR_RETURN(const inference::EngineOptions engine, MakeEngineOptions(recipe, source.vocabulary()));
+  VOLERY_RETURN_IF_ERROR(BuildSampler(recipe, source, engine).status());
   VOLERY_ASSIGN_OR_RETURN(auto stop_rules, source.Stops());
   orchestration::LoopOptions loop = MakeLoopOptions(recipe, {source.stop_ids, std::move(stop_rules)});
   return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tasks), std::move(rewards), std::move(loop)};
 }
 
-orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, int64_t slots, base::Watchdog* watchdog) {
+orchestration::EngineSourceOptions SourceOptions(const Prepared& prepared, const native::StateSpec& state, int64_t slots, base::Watchdog* watchdog) {
   const config::Recipe& recipe = prepared.checked.recipe();
   orchestration::EngineSourceOptions options;
-  options.on_update = recipe.rollout.on_update == "reread" ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
+  // A state that other weights can't read is always read again.
+  const bool reread = recipe.rollout.on_update == "reread" || !state.readable_with_other_weights;
+  options.on_update = reread ? data::OnUpdate::kReread : data::OnUpdate::kKeep;
   const data::SamplingParams& sampling = prepared.loop.rollout.sampling;
   options.decode = [tokenizer = prepared.source.tokenizer.tokenizer, ids = sampling.stop_ids, rules = sampling.stop_rules](
                        const std::vector<int32_t>& tokens, data::StopReason stop) -> StatusOr<std::string> {
@@ -139,7 +143,7 @@ class Rank0Run {
     std::optional<base::Watchdog> watchdog;
     if (recipe.threads.watchdog_seconds > 0) watchdog.emplace(recipe.threads.watchdog_seconds * 1000).Start();
     base::Watchdog* const watched = watchdog ? &*watchdog : nullptr;
-    orchestration::EngineSource source(*engine, SourceOptions(prepared_, engine_options.max_slots, watched), stops_.stop);
+    orchestration::EngineSource source(*engine, SourceOptions(prepared_, engine->state_spec(), engine_options.max_slots, watched), stops_.stop);
 
     orchestration::LoopParts parts;
     parts.tasks = prepared_.tasks.train;

@@ -37,7 +37,7 @@ struct RolloutRecipe {
   double temperature = 1, top_p = 1;
   int64_t top_k = 0;
   double min_p = 0;
-  std::string on_update = "keep";
+  std::string on_update = "keep", cache = "auto";
   int64_t slots = 0, kv_memory_mb = 0, prefill_tokens = 512;
   bool operator==(const RolloutRecipe&) const = default;
 };

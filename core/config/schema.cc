@@ -174,6 +174,8 @@ std::vector<Key> RolloutKeys() {
           "drops tokens below this share of the likeliest one's probability; 0: off"),
       KEY(rollout.on_update, kWord, NONE, WORDS("keep", "reread"),
           "new weights in flight: keep the decode state, or read it again"),
+      KEY(rollout.cache, kWord, NONE, WORDS("auto", "full", "proto_keys", "compressed"),
+          "what GoldFinch keeps of a past token; auto: full, or compressed where the slots don't fit kv_memory_mb"),
       KEY(rollout.slots, kInteger, Within(0, 1 << 20), NONE,
           "sequences decoded at once, as far as kv_memory_mb holds them; 0: a step's, at most 256"),
       KEY(rollout.kv_memory_mb, kInteger, Within(0, 1 << 24), NONE,

@@ -62,6 +62,7 @@ class SlotEngine : public data::Engine {
   StatusOr<std::vector<data::FinishedSequence>> Step() override;
   bool idle() const override;
   data::EngineStats stats() const override;
+  const native::StateSpec& state_spec() const { return spec_; }
 
  private:
   struct Prepared;

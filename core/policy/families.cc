@@ -71,11 +71,12 @@ std::vector<std::string> FamilyNames(const plugin::PluginHost& host) {
 
 StatusOr<std::shared_ptr<native::Model>> BuildModel(const native::ModelFamily& family,
                                                     const std::string& config_json, c10::ScalarType dtype,
-                                                    c10::Device device, const std::string& where) {
+                                                    c10::Device device, const std::string& where,
+                                                    const std::map<std::string, std::string>& options) {
   return tensor::Guard(where, [&] {
     auto built = std::make_shared<ModelWithFactory>();
     built->linears = nn::MakeLinearFactory();
-    built->model = family.Build(config_json, {dtype, device, built->linears.get()});
+    built->model = family.Build(config_json, {dtype, device, built->linears.get(), options});
     return std::shared_ptr<native::Model>(built, built->model.get());
   });
 }

@@ -5,6 +5,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,10 +37,11 @@ inline FamilyFinder FamiliesOf(const plugin::PluginHost& host) {
 // Families that plugins of `host` offer, sorted; plugins that can't be opened are left out.
 std::vector<std::string> FamilyNames(const plugin::PluginHost& host);
 
-// A model without weights: every product goes through LibTorch or what volery-nn packs. Errors: the plugin's
-// refusal of a key, with `where` in front.
+// A model without weights: every product goes through LibTorch or what volery-nn packs. `options`: see
+// native::BuildOptions. Errors: the plugin's refusal of a key or option, with `where` in front.
 StatusOr<std::shared_ptr<native::Model>> BuildModel(const native::ModelFamily& family,
                                                     const std::string& config_json, c10::ScalarType dtype,
-                                                    c10::Device device, const std::string& where);
+                                                    c10::Device device, const std::string& where,
+                                                    const std::map<std::string, std::string>& options = {});
 
 }  // namespace volery::policy

@@ -249,8 +249,9 @@ StatusOr<ModelSource> OpenCheckpoint(const std::string& path, const FamilyFinder
 
 }  // namespace
 
-StatusOr<std::shared_ptr<native::Model>> ModelSource::Build(c10::ScalarType dtype, c10::Device device) const {
-  return BuildModel(*family, config_json, dtype, device, where);
+StatusOr<std::shared_ptr<native::Model>> ModelSource::Build(
+    c10::ScalarType dtype, c10::Device device, const std::map<std::string, std::string>& options) const {
+  return BuildModel(*family, config_json, dtype, device, where, options);
 }
 
 StatusOr<std::shared_ptr<const text::StopRules>> ModelSource::Stops() const {

@@ -51,7 +51,8 @@ struct ModelSource {
   std::vector<std::string> stop_texts;  // of the template, where texts end an answer: see text/stop_matcher.h
   std::vector<std::string> notes;       // to print: what was passed over, and why
 
-  StatusOr<std::shared_ptr<native::Model>> Build(c10::ScalarType dtype, c10::Device device) const;
+  StatusOr<std::shared_ptr<native::Model>> Build(c10::ScalarType dtype, c10::Device device,
+                                                 const std::map<std::string, std::string>& options = {}) const;
   // Ids from here on are never sampled.
   int64_t vocabulary() const { return tokenizer.tokenizer->size(); }
   // Of stop_texts; null where there are none.

@@ -52,6 +52,7 @@ Model::Model(const std::string& config_json, const native::BuildOptions& options
       config_json_(config_json),
       options_(options),
       rotary_(config_.rotary) {
+  native::RefuseOptions(options);
   if (!options_.linears) {
     own_linears_ = nn::MakeLinearFactory();
     options_.linears = own_linears_.get();

@@ -132,6 +132,7 @@ class Model::TrainOps final : public LayerOps {
 
 Model::Model(const std::string& config_json, const native::BuildOptions& options)
     : config_(ParseConfig(config_json)), config_json_(config_json), options_(options) {
+  native::RefuseOptions(options);
   if (!options_.linears) {
     own_linears_ = nn::MakeLinearFactory();
     options_.linears = own_linears_.get();

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
@@ -171,6 +172,12 @@ struct BuildOptions {
   // refused by name.
   std::map<std::string, std::string> options = {};
 };
+
+// For families without such choices. Throws std::invalid_argument, naming the first.
+inline void RefuseOptions(const BuildOptions& build) {
+  for (const auto& [name, value] : build.options)
+    throw std::invalid_argument("option " + name + " = " + value + ": this family of models has no such choice");
+}
 
 // One a plugin; stateless, thread-safe.
 class ModelFamily {
