@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/policy/model_source.h"
+#include "core/policy/pth_file.h"
 #include "model_fixture.h"
 
 namespace volery::testing {
@@ -187,6 +188,12 @@ TEST(RwkvPth, OpensWithTheLogitsOfThePackage) {
     const std::vector<native::Chunk> chunks = {{state->Allocate(17), ids, 0, 0}};
     const at::Tensor logits = (*model)->Logits(*weights, (*model)->Advance(*weights, *state, chunks));
     EXPECT_LE(MaxDifference(logits, golden.at("pth_logits")), 1e-4) << name;
+    // Written again it has the same tensors.
+    const std::string copy = ::testing::TempDir() + name + ".copy.pth";
+    ASSERT_TRUE(policy::WritePthFile(*source, copy, at::kBFloat16).ok());
+    const auto again = policy::OpenModel(copy, policy::FamiliesOf(host), options);
+    ASSERT_TRUE(again.ok()) << again.status();
+    for (const auto& [key, tensor] : source->weights) EXPECT_TRUE(at::equal(tensor, again->weights.at(key))) << key;
     policy::OpenOptions bytes;
     bytes.tokenizer = "bytes";
     EXPECT_FALSE(policy::OpenModel(kModels + name + ".pth", policy::FamiliesOf(host), bytes).ok());  // 259 ids, 168 rows

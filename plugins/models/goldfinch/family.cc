@@ -32,6 +32,9 @@ class Family final : public native::ModelFamily {
   std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor>& tensors) const override {
     return goldfinch::ImportPth(tensors);
   }
+  std::vector<native::ImportedTensor> PthTensors(const std::string& config_json) const override {
+    return goldfinch::PthTensors(config_json);
+  }
 };
 
 }  // namespace volery::goldfinch

@@ -181,10 +181,15 @@ std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor
   if (c.lower == TimeMix::kGptAlpha || c.lower == TimeMix::kLlama) c.rope_theta = 10000;
   native::ImportPlan plan;
   plan.config_json = ConfigJson(c, RatioOf(c), 0, 0, -1);
-  const std::vector<Parameter> parameters = ListParameters(ParseConfig(plan.config_json));
-  CheckShapes(shapes, parameters);
-  for (const Parameter& p : parameters) plan.tensors.push_back({p.spec.name, p.spec.name});
+  CheckShapes(shapes, ListParameters(ParseConfig(plan.config_json)));
+  plan.tensors = PthTensors(plan.config_json);
   return plan;
+}
+
+std::vector<native::ImportedTensor> PthTensors(const std::string& config_json) {
+  std::vector<native::ImportedTensor> out;
+  for (const Parameter& p : ListParameters(ParseConfig(config_json))) out.push_back({p.spec.name, p.spec.name, 0});
+  return out;
 }
 
 std::string CompleteConfig(const std::string& config_json, const std::vector<native::FileTensor>& tensors) {

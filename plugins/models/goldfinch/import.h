@@ -14,6 +14,8 @@ namespace volery::goldfinch {
 // the Llama-like model, as the reference's configs, else none), (1 - w) and the second value (both on), the
 // context. Throws std::invalid_argument for a checkpoint with tensors missing, surplus or of another shape.
 std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor>& tensors);
+// All tensors of such a file for this model.
+std::vector<native::ImportedTensor> PthTensors(const std::string& config_json);
 // `config_json` with the widths, ranks and kinds of layers that it leaves to the shapes of the folder's
 // tensors; as it is where it leaves none. Throws std::invalid_argument where it contradicts them, naming the
 // key.

@@ -85,7 +85,6 @@ std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor
   const Config config = ConfigOf(shapes);
   native::ImportPlan plan;
   plan.config_json = WriteConfig(config);
-  ParseConfig(plan.config_json);
   std::string problems;
   for (const Entry& entry : ListEntries(config)) {
     const std::string name = OriginalName(entry);
@@ -94,12 +93,19 @@ std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor
       problems += "; " + name + " is missing";
     else if (found->second != entry.shape)
       problems += "; " + name + " has shape " + Text(found->second) + " instead of " + Text(entry.shape);
-    plan.tensors.push_back({name, FullName(entry), 0});
     if (found != shapes.end()) shapes.erase(found);
   }
   for (const auto& [name, shape] : shapes) problems += "; " + name + " is surplus";
   if (!problems.empty()) Refuse(problems.substr(2));
+  plan.tensors = PthTensors(plan.config_json);
   return plan;
+}
+
+std::vector<native::ImportedTensor> PthTensors(const std::string& config_json) {
+  std::vector<native::ImportedTensor> out;
+  for (const Entry& entry : ListEntries(ParseConfig(config_json)))
+    out.push_back({OriginalName(entry), FullName(entry), 0});
+  return out;
 }
 
 }  // namespace volery::rwkv

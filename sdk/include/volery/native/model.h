@@ -195,9 +195,11 @@ class ModelFamily {
   // "blk."), also "tensor/<name>" with its values as std::vector<double>. `tensors`: names in the file.
   virtual ImportPlan ImportGguf(const std::map<std::string, MetaValue>& metadata, const std::vector<std::string>& tensors) const = 0;
   // A PyTorch checkpoint (.pth) of the family's own training code: none where these tensors are not such a one. Throws where
-  // they are, but can't be read (a tensor missing or surplus, a version that isn't supported), naming what is wrong. The
-  // same plan, read backwards, writes such a file.
+  // they are, but can't be read (a tensor missing or surplus, a version that isn't supported), naming what is wrong.
   virtual std::optional<ImportPlan> ImportPth(const std::vector<FileTensor>& /*tensors*/) const { return std::nullopt; }
+  // All tensors of such a file for a model of this config, in its order; `source` is the name in the file. Empty: the
+  // family has no such files.
+  virtual std::vector<ImportedTensor> PthTensors(const std::string& /*config_json*/) const { return {}; }
 };
 
 }  // namespace volery::native
