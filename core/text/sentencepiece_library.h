@@ -1,30 +1,30 @@
 #pragma once
-// The sentencepiece library behind plain types. Its header defines absl::string_view as another type than
-// Abseil's, so sentencepiece_library.cc alone includes it, and nothing of Abseil. Loaded models are
+// The sentencepiece library behind plain types. It lies in a module of its own (module/), opened when the first
+// model is loaded: ../lib/volery/volery-sentencepiece.so from the program's folder. Loaded models are
 // immutable; Encode is thread-safe.
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace sentencepiece {
-class SentencePieceProcessor;
-}
+struct VolerySentencePieceTable;
 
 namespace volery::text {
 
 class SentencePieceLibrary {
  public:
-  SentencePieceLibrary();
+  SentencePieceLibrary() = default;
+  SentencePieceLibrary(const SentencePieceLibrary&) = delete;
+  SentencePieceLibrary& operator=(const SentencePieceLibrary&) = delete;
   ~SentencePieceLibrary();
-  // Both: empty, or what the library says is wrong. Load trusts the bytes: check them first with
-  // sentencepiece_model.h.
+  // Both: empty, or what is wrong: the module can't be opened, or what the library says. Load trusts the bytes:
+  // check them first with sentencepiece_model.h.
   std::string Load(std::string_view model);
   std::string Encode(std::string_view text, std::vector<int>* ids) const;
 
  private:
-  std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
+  const VolerySentencePieceTable* table_ = nullptr;
+  void* model_ = nullptr;
 };
 
 }  // namespace volery::text

@@ -104,7 +104,7 @@ TEST(ModelSource, ReadsAFolder) {
       EXPECT_TRUE(at::equal(source->weights.at(key), value)) << key;
     EXPECT_THAT(source->stop_ids, ElementsAre(2));
     EXPECT_FALSE(source->chat.has_value());
-    EXPECT_THAT(Message(source->RequireChat().status()), HasSubstr("name one: chatml"));
+    EXPECT_THAT(Message(source->RequireChat().status()), HasSubstr("there are chatml"));
     const auto model = source->Build(at::kFloat, at::kCPU);
     ASSERT_TRUE(model.ok()) << model.status();
     EXPECT_EQ((*model)->parameters().size(), source->weights.size());
@@ -147,7 +147,7 @@ TEST(ModelSource, ReadsShards) {
         in_first ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors";
   }
   ASSERT_TRUE(base::RemoveAll(folder.path() + "/model.safetensors").ok());
-  EXPECT_THAT(folder.Refusal(), HasSubstr("neither model.safetensors nor model.safetensors.index.json"));
+  EXPECT_THAT(folder.Refusal(), HasSubstr("holds no weights (model.safetensors"));
   Folder::PutWeights(folder.path() + "/model-00001-of-00002.safetensors", first);
   folder.Put("model.safetensors.index.json", formats::FormatSafetensorsIndex(index));
   EXPECT_THAT(folder.Refusal(), HasSubstr("fetch the missing shard"));
@@ -180,7 +180,7 @@ TEST(ModelSource, RefusesDamagedFiles) {
   EXPECT_THAT(folder.Refusal(), HasSubstr("holds no config.json"));
   folder.Put("odd.bin", "x");
   EXPECT_THAT(Message(OpenModel(folder.path() + "/odd.bin", FamiliesOf(Host()), {}).status()),
-              HasSubstr("neither a folder nor a .gguf file"));
+              HasSubstr("neither a folder nor a .gguf, .pth or .safetensors file"));
   folder.Put("short.gguf", "GGUF\x03");
   EXPECT_THAT(Message(OpenModel(folder.path() + "/short.gguf", FamiliesOf(Host()), {}).status()),
               HasSubstr("short.gguf"));

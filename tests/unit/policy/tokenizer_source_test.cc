@@ -1,5 +1,6 @@
 #include "core/policy/tokenizer_source.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -123,6 +124,15 @@ TEST(TokenizerSource, PrefersATokenizerJson) {
 
 TEST(TokenizerSource, NamesWhatThereIs) {
   EXPECT_THAT(Message(OpenTokenizerSource("wordl").status()), HasSubstr("bytes, characters, world"));
+}
+
+// Both libraries export a symbol FLAGS_minloglevel, of other types: bound to one another, LibTorch would end the
+// program where it should throw.
+TEST(TokenizerSource, SentencePieceLeavesLibTorchAlone) {
+  const auto opened = OpenTokenizerSource(kGolden + "sp_unigram.model");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_FALSE(opened->tokenizer->Encode("hello").empty());
+  EXPECT_THROW(at::empty({int64_t{1} << 50}), std::exception);
 }
 
 }  // namespace
