@@ -62,11 +62,23 @@ struct StepResult {
   base::MetricRow metrics;  // grad_norm, lr, mismatch/*, drift_kl, ess, clip_frac_*, entropy, loss ...
 };
 
+// What a checkpoint needs of every trainer, whatever it learns from. One thread (the trainer's) calls it.
+class StatefulTrainer {
+ public:
+  virtual ~StatefulTrainer() = default;
+  virtual VersionId version() const = 0;
+  // The weights as they are now. Valid until the next step: it may be the memory that the optimiser writes.
+  virtual StatusOr<WeightVersionPtr> Snapshot() = 0;
+  // Optimiser state, step counters and master weights, in files inside `folder`; Load checks names and
+  // shapes.
+  virtual Status SaveState(const std::string& folder) = 0;
+  virtual Status LoadState(const std::string& folder) = 0;
+};
+
 // Turns version s into s + 1. One thread (the trainer's) calls everything. Rank 0 runs the loop; other ranks
 // follow.
-class Trainer {
+class Trainer : public StatefulTrainer {
  public:
-  virtual ~Trainer() = default;
   // Fills Group::advantages. Pure; thread-safe.
   virtual Status Advantages(Group& group) const = 0;
   // True if any advantage is non-zero (after Advantages). Pure; thread-safe.
@@ -77,13 +89,6 @@ class Trainer {
   // Supervised step on sequences with a loss mask (warm-up); does not change version(). Returns the mean
   // token loss.
   virtual StatusOr<double> SupervisedStep(const std::vector<Rollout>& examples) = 0;
-  virtual VersionId version() const = 0;
-  // The weights as they are now. Valid until the next step: it may be the memory that the optimiser writes.
-  virtual StatusOr<WeightVersionPtr> Snapshot() = 0;
-  // Optimiser state, step counters and master weights, in files inside `folder`; Load checks names and
-  // shapes.
-  virtual Status SaveState(const std::string& folder) = 0;
-  virtual Status LoadState(const std::string& folder) = 0;
 };
 
 // Rewards a group in place (Rollout::score). Blocks; called from the reward threads. A failing reward is a

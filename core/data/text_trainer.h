@@ -11,20 +11,14 @@
 namespace volery::data {
 
 // One thread (the trainer's) calls everything.
-class TextTrainer {
+// LoadState is called by all ranks at once; those above 0 take rank 0's state and need no folder.
+class TextTrainer : public StatefulTrainer {
  public:
-  virtual ~TextTrainer() = default;
   // One optimiser step: version v becomes v + 1, also when it is skipped (not finite: the weights and Adam's
   // state stay).
   virtual StatusOr<StepResult> Step(const TextBatch& batch) = 0;
   // Losses with the weights as they are.
   virtual StatusOr<LossByPosition> Evaluate(const TextBatch& batch) = 0;
-  virtual VersionId version() const = 0;
-  // Valid until the next step: it may be the memory that the optimiser writes.
-  virtual StatusOr<WeightVersionPtr> Snapshot() = 0;
-  virtual Status SaveState(const std::string& folder) = 0;
-  // All ranks at once; those above 0 take rank 0's state and need no folder.
-  virtual Status LoadState(const std::string& folder) = 0;
   // True on every rank if it is on any: so that all stop after the same step.
   virtual StatusOr<bool> AnyRank(bool mine) = 0;
 };

@@ -189,4 +189,23 @@ StatusOr<LoopState> LoopState::FromJson(const std::string& text, const std::stri
   return state;
 }
 
+std::string TrainerStateFolder(const std::string& checkpoint) {
+  return checkpoint + "/trainer";
+}
+std::string LoopStateFile(const std::string& checkpoint) {
+  return checkpoint + "/loop.json";
+}
+
+StatusOr<Checkpoint> SaveTraining(CheckpointStore& store, StepId step, data::StatefulTrainer& trainer,
+                                  data::ModelWriter& models, const std::string& loop_json) {
+  VOLERY_RETURN_IF_ERROR(store.Save(step, [&](const std::string& folder) -> Status {
+    VOLERY_ASSIGN_OR_RETURN(const data::WeightVersionPtr version, trainer.Snapshot());
+    VOLERY_RETURN_IF_ERROR(models.Write(folder, *version));
+    VOLERY_RETURN_IF_ERROR(base::MakeFolders(TrainerStateFolder(folder)));
+    VOLERY_RETURN_IF_ERROR(trainer.SaveState(TrainerStateFolder(folder)));
+    return base::WriteFileAtomic(LoopStateFile(folder), loop_json);
+  }));
+  return Checkpoint{step, store.PathOf(step)};
+}
+
 }  // namespace volery::orchestration

@@ -12,6 +12,7 @@
 
 #include "core/base/ids.h"
 #include "core/base/status.h"
+#include "core/data/seams.h"
 
 namespace volery::orchestration {
 
@@ -44,6 +45,13 @@ class CheckpointStore {
   std::string folder_;
   int64_t keep_;
 };
+
+// The parts of a checkpoint's folder beside the model's files.
+std::string TrainerStateFolder(const std::string& checkpoint);
+std::string LoopStateFile(const std::string& checkpoint);
+// Saves a whole training: the model's folder, the trainer's state, and the loop's as `loop_json`.
+StatusOr<Checkpoint> SaveTraining(CheckpointStore& store, StepId step, data::StatefulTrainer& trainer,
+                                  data::ModelWriter& models, const std::string& loop_json);
 
 // Checks a folder against its marker. Errors: no marker, a file that is missing or differs.
 Status VerifyCheckpoint(const std::string& path);

@@ -115,8 +115,4 @@ struct LoopResult {
 StatusOr<LoopResult> RunLoop(const LoopOptions& options, const LoopParts& parts, base::StopToken stop,
                              base::StopToken finish);
 
-// Sub-folders and files of a checkpoint folder that the loop writes (the model's own files lie beside them).
-std::string TrainerStateFolder(const std::string& checkpoint);
-std::string LoopStateFile(const std::string& checkpoint);
-
 }  // namespace volery::orchestration

@@ -35,13 +35,6 @@ Status CheckBelongs(const LoopState& saved, const LoopState& now, const std::str
 
 }  // namespace
 
-std::string TrainerStateFolder(const std::string& checkpoint) {
-  return checkpoint + "/trainer";
-}
-std::string LoopStateFile(const std::string& checkpoint) {
-  return checkpoint + "/loop.json";
-}
-
 Status LoopRun::CheckParts() const {
   VOLERY_CHECK(parts_.source && parts_.weights && parts_.trainer && parts_.scorer && parts_.metrics &&
                parts_.clock);
@@ -80,15 +73,9 @@ Status LoopRun::Save() {
   if (parts_.checkpoints == nullptr || saved_ == state_.step) return OkStatus();
   Show(LoopView::Phase::kSaving);
   VOLERY_RETURN_IF_ERROR(parts_.metrics->Flush());
-  VOLERY_RETURN_IF_ERROR(parts_.checkpoints->Save(state_.step, [&](const std::string& folder) -> Status {
-    VOLERY_ASSIGN_OR_RETURN(const data::WeightVersionPtr version, parts_.trainer->Snapshot());
-    VOLERY_RETURN_IF_ERROR(parts_.models->Write(folder, *version));
-    VOLERY_RETURN_IF_ERROR(base::MakeFolders(TrainerStateFolder(folder)));
-    VOLERY_RETURN_IF_ERROR(parts_.trainer->SaveState(TrainerStateFolder(folder)));
-    return base::WriteFileAtomic(LoopStateFile(folder), state_.ToJson());
-  }));
+  VOLERY_ASSIGN_OR_RETURN(result_.checkpoint, SaveTraining(*parts_.checkpoints, state_.step, *parts_.trainer,
+                                                           *parts_.models, state_.ToJson()));
   saved_ = state_.step;
-  result_.checkpoint = Checkpoint{state_.step, parts_.checkpoints->PathOf(state_.step)};
   return OkStatus();
 }
 

@@ -155,15 +155,9 @@ class PretrainRun {
     if (parts_.checkpoints == nullptr || saved_ == state_.step) return OkStatus();
     Show("saving");
     if (parts_.metrics != nullptr) VOLERY_RETURN_IF_ERROR(parts_.metrics->Flush());
-    VOLERY_RETURN_IF_ERROR(parts_.checkpoints->Save(state_.step, [&](const std::string& folder) -> Status {
-      VOLERY_ASSIGN_OR_RETURN(const data::WeightVersionPtr version, parts_.trainer->Snapshot());
-      VOLERY_RETURN_IF_ERROR(parts_.models->Write(folder, *version));
-      VOLERY_RETURN_IF_ERROR(base::MakeFolders(TrainerStateFolder(folder)));
-      VOLERY_RETURN_IF_ERROR(parts_.trainer->SaveState(TrainerStateFolder(folder)));
-      return base::WriteFileAtomic(LoopStateFile(folder), state_.ToJson());
-    }));
+    VOLERY_ASSIGN_OR_RETURN(result_.checkpoint, SaveTraining(*parts_.checkpoints, state_.step, *parts_.trainer,
+                                                             *parts_.models, state_.ToJson()));
     saved_ = state_.step;
-    result_.checkpoint = Checkpoint{state_.step, parts_.checkpoints->PathOf(state_.step)};
     return OkStatus();
   }
 
