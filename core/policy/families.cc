@@ -21,26 +21,6 @@ std::string Join(const std::vector<std::string>& words, const char* separator) {
   return text;
 }
 
-StatusOr<const native::ModelFamily*> FindFamily(const plugin::PluginHost& host, const std::string& family) {
-  std::vector<std::string> offered, failures;
-  for (const std::string& file : host.ModelFiles()) {
-    StatusOr<const native::ModelFamily*> opened = Open(host, file);
-    if (!opened.ok()) {
-      failures.push_back(Message(opened.status()));
-      continue;
-    }
-    const std::vector<std::string> names = (*opened)->families();
-    if (std::find(names.begin(), names.end(), family) != names.end()) return *opened;
-    offered.insert(offered.end(), names.begin(), names.end());
-  }
-  std::sort(offered.begin(), offered.end());
-  std::string message = Cat("no model plugin has the family \"", family,
-                            "\"; there are: ", offered.empty() ? "none" : Join(offered, ", "),
-                            ". Searched: ", Join(host.folders(), ", "));
-  for (const std::string& failure : failures) message += Cat("\n  not usable: ", failure);
-  return absl::NotFoundError(message);
-}
-
 // The factory that a model was built with lives as long as the model.
 struct ModelWithFactory {
   std::unique_ptr<nn::LinearFactory> linears;
@@ -49,15 +29,33 @@ struct ModelWithFactory {
 
 }  // namespace
 
-StatusOr<const native::ModelFamily*> FamilyFinder::operator()(const std::string& family) const {
-  return FindFamily(*host_, family);
+std::string NotUsable(const std::vector<std::string>& failures) {
+  std::string text;
+  for (const std::string& failure : failures) text += Cat("\n  not usable: ", failure);
+  return text;
 }
 
-std::vector<const native::ModelFamily*> FamilyFinder::All() const {
+StatusOr<const native::ModelFamily*> FamilyFinder::operator()(const std::string& family) const {
+  std::vector<std::string> offered, failures;
+  for (const native::ModelFamily* opened : All(&failures)) {
+    const std::vector<std::string> names = opened->families();
+    if (std::find(names.begin(), names.end(), family) != names.end()) return opened;
+    offered.insert(offered.end(), names.begin(), names.end());
+  }
+  std::sort(offered.begin(), offered.end());
+  return NotFoundError("no model plugin has the family \"", family,
+                       "\"; there are: ", offered.empty() ? "none" : Join(offered, ", "),
+                       ". Searched: ", Join(host_->folders(), ", "), NotUsable(failures));
+}
+
+std::vector<const native::ModelFamily*> FamilyFinder::All(std::vector<std::string>* failures) const {
   std::vector<const native::ModelFamily*> out;
   for (const std::string& file : host_->ModelFiles()) {
     const StatusOr<const native::ModelFamily*> opened = Open(*host_, file);
-    if (opened.ok()) out.push_back(*opened);
+    if (opened.ok())
+      out.push_back(*opened);
+    else if (failures != nullptr)
+      failures->push_back(Message(opened.status()));
   }
   return out;
 }

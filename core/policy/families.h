@@ -23,12 +23,15 @@ class FamilyFinder {
   explicit FamilyFinder(const plugin::PluginHost& host) : host_(&host) {}
   // NotFound: no plugin has the family; the message lists what there is.
   StatusOr<const native::ModelFamily*> operator()(const std::string& family) const;
-  // One of each plugin that can be opened.
-  std::vector<const native::ModelFamily*> All() const;
+  // One of each plugin that can be opened; `failures`, if given, says why the others can't be.
+  std::vector<const native::ModelFamily*> All(std::vector<std::string>* failures = nullptr) const;
 
  private:
   const plugin::PluginHost* host_;
 };
+
+// Lines for the end of a message; empty where there are none.
+std::string NotUsable(const std::vector<std::string>& failures);
 
 inline FamilyFinder FamiliesOf(const plugin::PluginHost& host) {
   return FamilyFinder(host);

@@ -206,7 +206,8 @@ StatusOr<ModelSource> OpenGguf(const std::string& path, const FamilyFinder& fami
 StatusOr<native::ImportPlan> PlanCheckpoint(const StoredFile& file, const FamilyFinder& families,
                                             ModelSource& source) {
   const std::vector<native::FileTensor> shapes = ShapesOf(file);
-  for (const native::ModelFamily* family : families.All()) {
+  std::vector<std::string> failures;
+  for (const native::ModelFamily* family : families.All(&failures)) {
     VOLERY_ASSIGN_OR_RETURN(std::optional<native::ImportPlan> plan,
                             tensor::Guard(file.path, [&] { return family->ImportPth(shapes); }));
     if (!plan) continue;
@@ -215,7 +216,8 @@ StatusOr<native::ImportPlan> PlanCheckpoint(const StoredFile& file, const Family
   }
   return InvalidError(file.path, ": no model plugin knows a checkpoint with these tensors (",
                       shapes.empty() ? "it holds none" : Cat("the first is ", shapes[0].name),
-                      "); give a Hugging Face folder instead");
+                      "); give a Hugging Face folder instead",
+                      NotUsable(failures));
 }
 
 constexpr int64_t kWorldRows = 65536;  // of embeddings in models with the RWKV World vocabulary
