@@ -19,21 +19,12 @@ std::string Shape(at::IntArrayRef sizes) {
   return out + "]";
 }
 
-at::Tensor Find(const NamedTensors& tensors, const std::string& name, at::IntArrayRef shape) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
-  if (found->second.sizes() != shape)
-    throw std::invalid_argument("tensor " + name + " has shape " + Shape(found->second.sizes()) +
-                                "; the config needs " + Shape(shape));
-  return found->second;
-}
-
 // Of `out` elements, whatever its shape.
 at::Tensor FindBias(const LinearSpec& spec, const NamedTensors& tensors) {
   if (spec.bias.empty()) return {};
   const auto found = tensors.find(spec.bias);
   if (found != tensors.end() && found->second.numel() == spec.out) return found->second;
-  return Find(tensors, spec.bias, {spec.out});  // says what is wrong
+  return RequireTensor(tensors, spec.bias, {spec.out});  // says what is wrong
 }
 
 // The part of a file's tensor that a spec names, as the file has it.
@@ -57,7 +48,7 @@ Fused Collect(const std::vector<LinearSpec>& specs, const NamedTensors& tensors)
   std::vector<at::Tensor> biases;
   bool any_bias = false;
   for (const LinearSpec& spec : specs) {
-    fused.weights.push_back(Matrix(Find(tensors, spec.weight, spec.shape()).detach(), spec).contiguous());
+    fused.weights.push_back(Matrix(RequireTensor(tensors, spec.weight, spec.shape()).detach(), spec).contiguous());
     fused.out += spec.out;
     biases.push_back(FindBias(spec, tensors));
     if (biases.back().defined()) biases.back() = biases.back().reshape({-1});
@@ -100,7 +91,7 @@ class AtenPacked final : public PackedLinear {
 class AtenFactory : public LinearFactory {
  public:
   std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
-    return std::make_unique<AtenLinear>(Find(parameters, spec.weight, spec.shape()), FindBias(spec, parameters),
+    return std::make_unique<AtenLinear>(RequireTensor(parameters, spec.weight, spec.shape()), FindBias(spec, parameters),
                                         spec);
   }
   std::unique_ptr<PackedLinear> Pack(const std::vector<LinearSpec>& fused,
@@ -242,7 +233,7 @@ class KernelFactory final : public AtenFactory {
  public:
   explicit KernelFactory(bool bfloat16_dots) : bfloat16_dots_(bfloat16_dots) {}
   std::unique_ptr<Linear> Make(const LinearSpec& spec, const NamedTensors& parameters) override {
-    const at::Tensor weight = Find(parameters, spec.weight, spec.shape());
+    const at::Tensor weight = RequireTensor(parameters, spec.weight, spec.shape());
     const at::Tensor bias = FindBias(spec, parameters);
     if (weight.scalar_type() == at::kBFloat16 && (!weight.device().is_cpu() || bfloat16_dots_))
       return std::make_unique<InPlaceLinear<AtenProducts>>(weight, bias, spec);
@@ -262,6 +253,15 @@ class KernelFactory final : public AtenFactory {
 };
 
 }  // namespace
+
+at::Tensor RequireTensor(const NamedTensors& tensors, const std::string& name, at::IntArrayRef shape) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
+  if (found->second.sizes() != shape)
+    throw std::invalid_argument("tensor " + name + " has shape " + Shape(found->second.sizes()) +
+                                "; the config needs " + Shape(shape));
+  return found->second;
+}
 
 std::vector<int64_t> LinearSpec::shape() const {
   std::vector<int64_t> sizes = {transposed ? in : out, transposed ? out : in};

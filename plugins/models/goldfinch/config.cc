@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "volery/native/config_json.h"
 #include "volery/nn/wkv.h"
 
 namespace volery::goldfinch {
@@ -12,6 +13,7 @@ namespace {
 
 using nlohmann::json;
 using nlohmann::ordered_json;
+using namespace native::config;
 
 struct TimeMixName {
   TimeMix kind;
@@ -38,51 +40,6 @@ constexpr FamilyRow kFamilies[] = {
     {"goldfinch-llama", TimeMix::kLlama, TimeMix::kLlama, ChannelMix::kLlama, true}};
 
 constexpr int64_t kMaxHead = 512;
-
-[[noreturn]] void Refuse(const std::string& key, const json& value, const std::string& supported) {
-  throw std::invalid_argument("config.json: " + key + " = " + value.dump() + " is not supported; " +
-                              supported);
-}
-
-bool Has(const json& config, const std::string& key) {
-  return config.contains(key) && !config[key].is_null();
-}
-
-int64_t Positive(const json& config, const std::string& key) {
-  if (!Has(config, key))
-    throw std::invalid_argument("config.json: " + key + " is missing; a positive whole number is needed");
-  const json& value = config[key];
-  if (!value.is_number_integer() || value.get<int64_t>() <= 0)
-    Refuse(key, value, "a positive whole number is needed");
-  return value.get<int64_t>();
-}
-
-int64_t PositiveOr(const json& config, const std::string& key, int64_t missing) {
-  return Has(config, key) ? Positive(config, key) : missing;
-}
-
-double NumberOr(const json& config, const std::string& key, double missing) {
-  if (!Has(config, key)) return missing;
-  if (!config[key].is_number()) Refuse(key, config[key], "a number is needed");
-  return config[key].get<double>();
-}
-
-bool BoolOr(const json& config, const std::string& key, bool missing) {
-  if (!Has(config, key)) return missing;
-  if (!config[key].is_boolean()) Refuse(key, config[key], "true or false is needed");
-  return config[key].get<bool>();
-}
-
-json ParseJson(const std::string& text) {
-  json config;
-  try {
-    config = json::parse(text);
-  } catch (const json::exception& e) {
-    throw std::invalid_argument(std::string("config.json is no JSON: ") + e.what());
-  }
-  if (!config.is_object()) throw std::invalid_argument("config.json: a JSON object is needed");
-  return config;
-}
 
 TimeMix ParseTimeMix(const json& config, const std::string& key) {
   if (!Has(config, key))
@@ -146,17 +103,6 @@ void RefuseForeignKeys(const json& config) {
   if (NumberOr(config, "dropout", 0) > 0) Refuse("dropout", config["dropout"], "supported: 0");
 }
 
-std::vector<int64_t> StopIds(const json& config) {
-  if (!Has(config, "eos_token_id")) return {};
-  const json& value = config["eos_token_id"];
-  std::vector<int64_t> out;
-  for (const json& id : value.is_array() ? value : json::array({value})) {
-    if (!id.is_number_integer()) Refuse("eos_token_id", value, "a token id or a list of token ids is needed");
-    out.push_back(id.get<int64_t>());
-  }
-  return out;
-}
-
 std::string FamilyName(const Config& c) {
   for (const FamilyRow& row : kFamilies)
     if (row.lower == c.lower && row.upper == c.upper && row.channel == c.channel) return row.name;
@@ -192,7 +138,7 @@ int64_t DefaultGoldRank(int64_t width) {
 }
 
 Config ParseConfig(const std::string& config_json) {
-  const json config = ParseJson(config_json);
+  const json config = Parse(config_json);
   if (!Has(config, "model_type") || config["model_type"] != "goldfinch")
     Refuse("model_type", Has(config, "model_type") ? config["model_type"] : json(nullptr),
            "supported: goldfinch");

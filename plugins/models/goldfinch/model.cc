@@ -61,7 +61,7 @@ native::StateSpec Model::state_spec(c10::ScalarType sampler_dtype) const {
 
 void Model::Initialise(native::NamedTensors& parameters, uint64_t seed) const {
   for (const Parameter& p : parameters_) {
-    at::Tensor tensor = RequireTensor(parameters, p.spec.name, p.spec.shape);
+    at::Tensor tensor = nn::RequireTensor(parameters, p.spec.name, p.spec.shape);
     Fill(p, tensor, seed);
   }
 }

@@ -202,7 +202,7 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
   auto out = std::make_shared<Prepared>();
   out->id = version;
   const auto converted = [&](const std::string& name, at::IntArrayRef shape, bool copy) {
-    return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
+    return nn::RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
   };
   const Source source{
       [&](const std::string& name, at::IntArrayRef shape) { return converted(name, shape, true); },

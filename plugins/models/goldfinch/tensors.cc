@@ -179,18 +179,8 @@ std::string BlockName(int64_t layer, const std::string& rest) {
   return "blocks." + std::to_string(layer) + "." + rest;
 }
 
-at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name,
-                         at::IntArrayRef shape) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
-  if (found->second.sizes() != shape)
-    throw std::invalid_argument("tensor " + name + " has shape " + c10::str(found->second.sizes()) +
-                                "; the config needs " + c10::str(shape));
-  return found->second;
-}
-
 void CheckTensors(const native::NamedTensors& tensors, const std::vector<Parameter>& parameters) {
-  for (const Parameter& p : parameters) RequireTensor(tensors, p.spec.name, p.spec.shape);
+  for (const Parameter& p : parameters) nn::RequireTensor(tensors, p.spec.name, p.spec.shape);
   if (tensors.size() == parameters.size()) return;
   std::set<std::string> known;
   for (const Parameter& p : parameters) known.insert(p.spec.name);

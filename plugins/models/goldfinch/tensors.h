@@ -34,8 +34,6 @@ void Fill(const Parameter& parameter, at::Tensor& tensor, uint64_t seed);
 
 // "blocks.<layer>.<rest>"
 std::string BlockName(int64_t layer, const std::string& rest);
-// tensors[name], checked. Throws std::invalid_argument.
-at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name, at::IntArrayRef shape);
 // Throws std::invalid_argument that names a tensor which is missing, has another shape or is none of the
 // model's.
 void CheckTensors(const native::NamedTensors& tensors, const std::vector<Parameter>& parameters);

@@ -134,7 +134,7 @@ class Model::Context final : public native::TrainContext, public LayerOps {
 void Model::Bind(const native::NamedTensors& parameters) {
   CheckTensors(parameters, parameters_);
   const Source source{
-      [&](const std::string& name, at::IntArrayRef shape) { return RequireTensor(parameters, name, shape); },
+      [&](const std::string& name, at::IntArrayRef shape) { return nn::RequireTensor(parameters, name, shape); },
       [&](const std::vector<nn::LinearSpec>& specs) {
         Products out;
         for (const nn::LinearSpec& spec : specs)
@@ -142,7 +142,7 @@ void Model::Bind(const native::NamedTensors& parameters) {
         return out;
       }};
   auto trained = std::make_unique<Trained>();
-  trained->embedding = RequireTensor(parameters, "emb.weight", {config_.vocabulary, config_.width});
+  trained->embedding = nn::RequireTensor(parameters, "emb.weight", {config_.vocabulary, config_.width});
   trained->ends = TakeEnds(config_, source);
   for (int64_t i = 0; i < config_.layers; i++) trained->layers.push_back(TakeLayer(config_, i, source));
   trained_ = std::move(trained);

@@ -9,28 +9,10 @@ namespace volery::qwen {
 namespace {
 
 using nlohmann::json;
+using namespace native::config;
 
 const std::map<std::string, std::string> kArchitectures = {
     {"Qwen2ForCausalLM", "qwen2"}, {"Qwen3ForCausalLM", "qwen3"}, {"LlamaForCausalLM", "llama"}};
-
-bool Has(const json& config, const std::string& key) {
-  return config.contains(key) && !config[key].is_null();
-}
-
-int64_t Positive(const json& config, const std::string& key) {
-  if (!Has(config, key))
-    throw std::invalid_argument("config.json: " + key + " is missing; a positive whole number is needed");
-  const json& value = config[key];
-  if (!value.is_number_integer() || value.get<int64_t>() <= 0)
-    Refuse(key, value, "a positive whole number is needed");
-  return value.get<int64_t>();
-}
-
-bool BoolOr(const json& config, const std::string& key, bool missing) {
-  if (!Has(config, key)) return missing;
-  if (!config[key].is_boolean()) Refuse(key, config[key], "true or false is needed");
-  return config[key].get<bool>();
-}
 
 std::string Family(const json& config) {
   std::string from_architecture;
@@ -130,43 +112,10 @@ void ParseBiases(const json& config, Config& c) {
   c.head_norm = c.family == "qwen3";
 }
 
-std::vector<int64_t> StopIds(const json& config) {
-  if (!Has(config, "eos_token_id")) return {};
-  const json& value = config["eos_token_id"];
-  std::vector<int64_t> out;
-  for (const json& id : value.is_array() ? value : json::array({value})) {
-    if (!id.is_number_integer()) Refuse("eos_token_id", value, "a token id or a list of token ids is needed");
-    out.push_back(id.get<int64_t>());
-  }
-  return out;
-}
-
-json ParseJson(const std::string& text) {
-  json config;
-  try {
-    config = json::parse(text);
-  } catch (const json::exception& e) {
-    throw std::invalid_argument(std::string("config.json is no JSON: ") + e.what());
-  }
-  if (!config.is_object()) throw std::invalid_argument("config.json: a JSON object is needed");
-  return config;
-}
-
 }  // namespace
 
-void Refuse(const std::string& key, const json& value, const std::string& supported) {
-  throw std::invalid_argument("config.json: " + key + " = " + value.dump() + " is not supported; " +
-                              supported);
-}
-
-double NumberOr(const json& object, const std::string& key, double missing) {
-  if (!Has(object, key)) return missing;
-  if (!object[key].is_number()) Refuse(key, object[key], "a number is needed");
-  return object[key].get<double>();
-}
-
 Config ParseConfig(const std::string& config_json) {
-  const json config = ParseJson(config_json);
+  const json config = Parse(config_json);
   Config c;
   c.family = Family(config);
   c.layers = Positive(config, "num_hidden_layers");

@@ -3,10 +3,10 @@
 // be honoured is refused with the key, its value and what is supported.
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "volery/native/config_json.h"
 #include "volery/native/model.h"
 #include "volery/nn/rotary.h"
 
@@ -33,10 +33,5 @@ std::string ScratchConfigJson(const native::ScratchConfig& config);
 
 // The keys that concern rotary positions.
 nn::RotarySpec ParseRotary(const nlohmann::json& config, int64_t head_dim, int64_t context);
-
-// "config.json: KEY = VALUE is not supported; SUPPORTED"
-[[noreturn]] void Refuse(const std::string& key, const nlohmann::json& value, const std::string& supported);
-// The value of a number key; `missing` where it is absent or null.
-double NumberOr(const nlohmann::json& object, const std::string& key, double missing);
 
 }  // namespace volery::qwen

@@ -37,16 +37,6 @@ struct Model::TrainLayer {
   std::unique_ptr<nn::Linear> products[kDown + 1];
 };
 
-at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name,
-                         at::IntArrayRef shape) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
-  if (found->second.sizes() != shape)
-    throw std::invalid_argument("tensor " + name + " has shape " + c10::str(found->second.sizes()) +
-                                "; the config needs " + c10::str(shape));
-  return found->second;
-}
-
 Model::Model(const std::string& config_json, const native::BuildOptions& options)
     : config_(ParseConfig(config_json)),
       config_json_(config_json),
@@ -143,7 +133,7 @@ native::StateSpec Model::state_spec(c10::ScalarType sampler_dtype) const {
 void Model::Initialise(native::NamedTensors& parameters, uint64_t seed) const {
   const at::NoGradGuard no_grad;
   for (const native::TensorSpec& spec : parameters_) {
-    at::Tensor tensor = RequireTensor(parameters, spec.name, spec.shape);
+    at::Tensor tensor = nn::RequireTensor(parameters, spec.name, spec.shape);
     if (EndsWith(spec.name, "norm.weight"))
       tensor.fill_(1);
     else if (EndsWith(spec.name, ".bias"))
@@ -158,17 +148,17 @@ void Model::Bind(const native::NamedTensors& parameters) {
     throw std::invalid_argument(
         "config.json: attention_dropout = " + std::to_string(config_.attention_dropout) +
         " is not supported in training; set it to 0");
-  embedding_ = RequireTensor(parameters, kEmbedding, {config_.vocabulary, config_.width});
-  final_norm_ = RequireTensor(parameters, kFinalNorm, {config_.width});
+  embedding_ = nn::RequireTensor(parameters, kEmbedding, {config_.vocabulary, config_.width});
+  final_norm_ = nn::RequireTensor(parameters, kFinalNorm, {config_.width});
   head_ = options_.linears->Make(HeadSpec(), parameters);
   layers_.clear();
   for (int64_t i = 0; i < config_.layers; i++) {
     auto layer = std::make_unique<TrainLayer>();
-    layer->input_norm = RequireTensor(parameters, Name(i, "input_layernorm.weight"), {config_.width});
-    layer->post_norm = RequireTensor(parameters, Name(i, "post_attention_layernorm.weight"), {config_.width});
+    layer->input_norm = nn::RequireTensor(parameters, Name(i, "input_layernorm.weight"), {config_.width});
+    layer->post_norm = nn::RequireTensor(parameters, Name(i, "post_attention_layernorm.weight"), {config_.width});
     if (config_.head_norm) {
-      layer->q_norm = RequireTensor(parameters, Name(i, "self_attn.q_norm.weight"), {config_.head_dim});
-      layer->k_norm = RequireTensor(parameters, Name(i, "self_attn.k_norm.weight"), {config_.head_dim});
+      layer->q_norm = nn::RequireTensor(parameters, Name(i, "self_attn.q_norm.weight"), {config_.head_dim});
+      layer->k_norm = nn::RequireTensor(parameters, Name(i, "self_attn.k_norm.weight"), {config_.head_dim});
     }
     for (Product p : {kQuery, kKey, kValue, kOutput, kGate, kUp, kDown})
       layer->products[p] = options_.linears->Make(Spec(i, p), parameters);

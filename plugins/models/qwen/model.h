@@ -68,7 +68,4 @@ class Model final : public native::Model {
   std::unique_ptr<nn::Linear> head_;
 };
 
-// tensors[name], checked. Throws std::invalid_argument.
-at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name, at::IntArrayRef shape);
-
 }  // namespace volery::qwen

@@ -7,6 +7,7 @@ namespace volery::qwen {
 namespace {
 
 using nlohmann::json;
+using namespace native::config;
 
 constexpr char kKinds[] = "supported: default, linear, llama3, yarn";
 

@@ -1,10 +1,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <set>
-#include <stdexcept>
 
 #include "model.h"
+#include "volery/native/chunk_rows.h"
 #include "volery/nn/activation.h"
 #include "volery/nn/norm.h"
 #include "volery/nn/slot_cache.h"
@@ -24,38 +23,6 @@ class State final : public native::DecodeState {
 
   std::unique_ptr<nn::SlotCache> cache;
 };
-
-// What one call reads, flat.
-struct Rows {
-  std::vector<nn::SlotRows> slots;
-  std::vector<int64_t> tokens, positions, wanted;  // wanted: rows whose hidden state is asked for
-
-  Rows(std::span<const native::Chunk> chunks, const nn::SlotCache& cache) {
-    std::set<int64_t> seen;
-    for (const native::Chunk& chunk : chunks) {
-      const int64_t count = static_cast<int64_t>(chunk.tokens.size()), length = cache.Length(chunk.slot);
-      if (!seen.insert(chunk.slot).second)
-        throw std::invalid_argument("Advance: slot " + std::to_string(chunk.slot) +
-                                    " has two chunks in one call");
-      if (chunk.first_row < 0 || chunk.first_row > count)
-        throw std::invalid_argument("Advance: first_row " + std::to_string(chunk.first_row) +
-                                    " of a chunk of " + std::to_string(count));
-      slots.push_back({chunk.slot, count});
-      for (int64_t i = 0; i < count; i++) {
-        if (i >= chunk.first_row) wanted.push_back(static_cast<int64_t>(tokens.size()));
-        tokens.push_back(chunk.tokens[i]);
-        positions.push_back(length + i);
-      }
-    }
-  }
-};
-
-void CheckTokens(const std::vector<int64_t>& tokens, int64_t vocabulary) {
-  for (int64_t token : tokens)
-    if (token < 0 || token >= vocabulary)
-      throw std::invalid_argument("token " + std::to_string(token) + " is outside the vocabulary of " +
-                                  std::to_string(vocabulary));
-}
 
 }  // namespace
 
@@ -89,7 +56,7 @@ struct Model::Step {
 std::unique_ptr<Model::PreparedLayer> Model::PrepareLayer(int64_t i,
                                                           const native::NamedTensors& weights) const {
   const auto vector = [&](const char* name, int64_t size) {
-    return RequireTensor(weights, Name(i, name), {size})
+    return nn::RequireTensor(weights, Name(i, name), {size})
         .detach()
         .to(options_.device, options_.dtype, false, /*copy=*/true);
   };
@@ -126,7 +93,7 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
   auto out = std::make_shared<Prepared>();
   out->id = version;
   const auto converted = [&](const std::string& name, at::IntArrayRef shape, bool copy) {
-    return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
+    return nn::RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
   };
   if (!config_.tied)
     out->embedding = converted("model.embed_tokens.weight", {config_.vocabulary, config_.width}, true);
@@ -170,20 +137,26 @@ at::Tensor Model::Advance(const native::PreparedWeights& weights, native::Decode
   const at::NoGradGuard no_grad;
   const auto& prepared = dynamic_cast<const Prepared&>(weights);
   nn::SlotCache& cache = *dynamic_cast<State&>(state).cache;
-  const Rows rows(chunks, cache);
-  CheckTokens(rows.tokens, config_.vocabulary);
-  if (rows.tokens.empty()) return at::empty({0, config_.width}, prepared.final_norm.options());
-  cache.Reserve(rows.slots);
+  const native::ChunkRows rows(chunks, config_.vocabulary);
+  std::vector<nn::SlotRows> slots;
+  std::vector<int64_t> positions;
+  for (size_t i = 0; i < rows.slots().size(); i++) {
+    slots.push_back({rows.slots()[i], rows.counts()[i]});
+    const int64_t length = cache.Length(rows.slots()[i]);
+    for (int64_t t = 0; t < rows.counts()[i]; t++) positions.push_back(length + t);
+  }
+  if (rows.tokens().empty()) return at::empty({0, config_.width}, prepared.final_norm.options());
+  cache.Reserve(slots);
   const auto index = [&](const std::vector<int64_t>& list) {
     return at::tensor(list, at::kLong).to(options_.device);
   };
-  Step step{cache, rows.slots, rotary_.Rows(index(rows.positions), at::kFloat), {}};
-  if (rows.wanted.size() != rows.tokens.size()) step.wanted = index(rows.wanted);
-  const at::Tensor tokens = index(rows.tokens);
+  Step step{cache, slots, rotary_.Rows(index(positions), at::kFloat), {}};
+  if (rows.wanted().size() != rows.tokens().size()) step.wanted = index(rows.wanted());
+  const at::Tensor tokens = index(rows.tokens());
   at::Tensor x = prepared.embedding.defined() ? prepared.embedding.index_select(0, tokens)
                                               : prepared.head->WeightRows(tokens);
   for (int64_t i = 0; i < config_.layers; i++) x = SampleBlock(prepared, i, x, step);
-  cache.Commit(rows.slots);
+  cache.Commit(slots);
   return nn::RmsNorm(x, prepared.final_norm, config_.eps);
 }
 

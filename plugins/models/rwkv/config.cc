@@ -1,45 +1,15 @@
 #include "config.h"
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
+
+#include "volery/native/config_json.h"
 
 namespace volery::rwkv {
 namespace {
 
 using nlohmann::json;
-
-[[noreturn]] void Refuse(const std::string& key, const json& value, const std::string& supported) {
-  throw std::invalid_argument("config.json: " + key + " = " + value.dump() + " is not supported; " + supported);
-}
-
-bool Has(const json& config, const char* key) {
-  return config.contains(key) && !config[key].is_null();
-}
-
-int64_t PositiveOr(const json& config, const char* key, int64_t missing) {
-  if (!Has(config, key)) {
-    if (missing > 0) return missing;
-    throw std::invalid_argument(std::string("config.json: ") + key +
-                                " is missing; a positive whole number is needed");
-  }
-  if (!config[key].is_number_integer() || config[key].get<int64_t>() <= 0)
-    Refuse(key, config[key], "a positive whole number is needed");
-  return config[key].get<int64_t>();
-}
-
-double NumberOr(const json& config, const char* key, double missing) {
-  if (!Has(config, key)) return missing;
-  if (!config[key].is_number()) Refuse(key, config[key], "a number is needed");
-  return config[key].get<double>();
-}
-
-json ParseJson(const std::string& text) {
-  json config = json::parse(text, nullptr, false);
-  if (!config.is_object()) throw std::invalid_argument("config.json: a JSON object is needed");
-  return config;
-}
+using namespace native::config;
 
 Version VersionOf(const json& config) {
   const json type = config.value("model_type", json());
@@ -68,12 +38,12 @@ std::vector<int64_t> ShapeOf(const std::vector<native::FileTensor>& tensors, con
 }  // namespace
 
 Config ParseConfig(const std::string& config_json) {
-  const json config = ParseJson(config_json);
+  const json config = Parse(config_json);
   Config c;
   c.version = VersionOf(config);
-  c.layers = PositiveOr(config, "num_hidden_layers", 0);
-  c.width = PositiveOr(config, "hidden_size", 0);
-  c.vocabulary = PositiveOr(config, "vocab_size", 0);
+  c.layers = Positive(config, "num_hidden_layers");
+  c.width = Positive(config, "hidden_size");
+  c.vocabulary = Positive(config, "vocab_size");
   c.head_size = PositiveOr(config, "head_size", 64);
   // num_attention_heads is not read: published files have the head size, or an old value, there.
   if (c.head_size % 16 != 0 || c.head_size > 128)
@@ -86,28 +56,22 @@ Config ParseConfig(const std::string& config_json) {
   c.ffn_width = PositiveOr(config, "intermediate_size", UsualFfnWidth(c.width));
   c.context = 4096;
   for (const char* key : {"max_context_length", "context_length", "ctx_len"})
-    if (Has(config, key)) c.context = PositiveOr(config, key, 0);
+    c.context = PositiveOr(config, key, c.context);
   c.eps = NumberOr(config, "layer_norm_epsilon", 1e-5);
   c.head_size_divisor = NumberOr(config, "head_size_divisor", 8);
   if (c.finch()) {
     c.mix_rank = PositiveOr(config, "time_mix_extra_dim", UsualMixRank(c.width));
     c.decay_rank = PositiveOr(config, "time_decay_extra_dim", UsualDecayRank(c.width));
   }
-  if (Has(config, "tie_word_embeddings") && config["tie_word_embeddings"] != false)
+  if (BoolOr(config, "tie_word_embeddings", false))
     Refuse("tie_word_embeddings", config["tie_word_embeddings"], "supported: false");
-  c.time_state = Has(config, "time_state") && config["time_state"] == true;
-  if (Has(config, "eos_token_id")) {
-    const json& eos = config["eos_token_id"];
-    for (const json& id : eos.is_array() ? eos : json::array({eos})) {
-      if (!id.is_number_integer()) Refuse("eos_token_id", eos, "a token id or a list of them is needed");
-      c.stop_ids.push_back(id.get<int64_t>());
-    }
-  }
+  c.time_state = BoolOr(config, "time_state", false);
+  c.stop_ids = StopIds(config);
   return c;
 }
 
 std::string CompleteConfig(const std::string& config_json, const std::vector<native::FileTensor>& tensors) {
-  const json given = ParseJson(config_json);
+  const json given = Parse(config_json);
   json config = given;
   const Version version = VersionOf(config);
   const auto set = [&](const char* key, int64_t value) {

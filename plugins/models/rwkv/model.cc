@@ -12,15 +12,6 @@
 
 namespace volery::rwkv {
 
-at::Tensor RequireTensor(const native::NamedTensors& tensors, const std::string& name, at::IntArrayRef shape) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw std::invalid_argument("tensor " + name + " is missing");
-  if (found->second.sizes() != shape)
-    throw std::invalid_argument("tensor " + name + " has shape " + c10::str(found->second.sizes()) +
-                                "; the config needs " + c10::str(shape));
-  return found->second;
-}
-
 struct Model::TrainLayer {
   LayerTensors tensors;
   std::vector<std::unique_ptr<nn::Linear>> products;
@@ -169,21 +160,21 @@ native::StateSpec Model::state_spec(c10::ScalarType sampler_dtype) const {
 }
 
 void Model::Initialise(native::NamedTensors& parameters, uint64_t seed) const {
-  for (const native::TensorSpec& spec : parameters_) RequireTensor(parameters, spec.name, spec.shape);
+  for (const native::TensorSpec& spec : parameters_) nn::RequireTensor(parameters, spec.name, spec.shape);
   rwkv::Initialise(config_, parameters, seed);
 }
 
 void Model::Bind(const native::NamedTensors& parameters) {
   const std::string final = kFinalNorm;
-  embedding_ = RequireTensor(parameters, kEmbedding, {config_.vocabulary, config_.width});
-  final_weight_ = RequireTensor(parameters, final + ".weight", {config_.width});
-  final_bias_ = RequireTensor(parameters, final + ".bias", {config_.width});
+  embedding_ = nn::RequireTensor(parameters, kEmbedding, {config_.vocabulary, config_.width});
+  final_weight_ = nn::RequireTensor(parameters, final + ".weight", {config_.width});
+  final_bias_ = nn::RequireTensor(parameters, final + ".bias", {config_.width});
   head_ = options_.linears->Make({kHead, "", config_.width, config_.vocabulary}, parameters);
   layers_.clear();
   for (int64_t i = 0; i < config_.layers; i++) {
     auto layer = std::make_unique<TrainLayer>();
     layer->tensors = TakeLayer(config_, i, [&](const char* name, const std::vector<int64_t>& shape) {
-      return RequireTensor(parameters, LayerName(i, name), shape);
+      return nn::RequireTensor(parameters, LayerName(i, name), shape);
     });
     for (int p = 0; p < Products(config_); p++)
       layer->products.push_back(options_.linears->Make(SpecOf(config_, i, static_cast<Product>(p)), parameters));

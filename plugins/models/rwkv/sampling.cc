@@ -85,7 +85,7 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
   auto out = std::make_shared<Prepared>();
   out->id = version;
   const auto copy = [&](const std::string& name, at::IntArrayRef shape) {
-    return RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, /*copy=*/true);
+    return nn::RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, /*copy=*/true);
   };
   const auto pack = [&](const nn::LinearSpec& spec) {
     native::NamedTensors converted;

@@ -16,6 +16,9 @@
 namespace volery::nn {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
+// tensors[name] of this shape. Throws std::invalid_argument that names what is wrong.
+VOLERY_NN_EXPORT at::Tensor RequireTensor(const NamedTensors& tensors, const std::string& name,
+                                          at::IntArrayRef shape);
 
 struct VOLERY_NN_EXPORT LinearSpec {
   std::string weight;  // name of W, [out, in]
