@@ -51,26 +51,39 @@ TEST_P(WkvGolden, ForwardAndAllGradients) {
                  constant ? load(name + ".omega", {kHeads, kSize}, dtype) : load(name + ".omega", rows, dtype),
                  name == "c2" ? at::Tensor() : load("u", {kHeads, kSize}, dtype)};
     const at::Tensor s0 = load("s0", {1, kHeads, kSize, kSize}, dtype);
-    // The state's gradient comes from a second segment: with r the cotangent's rows it reads all of the state.
-    const WkvSegments segments({{0, 37, -1}}, 37);
-    at::Tensor final;
-    const at::Tensor y = segments.Scan(in, kHeads, s0, &final);
-    EXPECT_LE(Relative(y, golden.at(name + ".y")), bound) << dtype;
-    EXPECT_LE(Relative(final, golden.at(name + ".final")), bound) << dtype;
-    // Chunked: with the final state's cotangent.
+    const at::Tensor grad_y = golden.at("grad_y").reshape(rows).to(dtype),
+                     grad_final = golden.at("grad_final")[0].to(dtype);
+    const std::vector<std::pair<std::string, at::Tensor>> inputs = {
+        {"r", in.r}, {"k", in.k}, {"v", in.v}, {"omega", in.decay}, {"u", in.u}, {"s0", s0}};
+    const auto check = [&](const char* form) {
+      for (const auto& [key, tensor] : inputs) {
+        if (!tensor.defined()) continue;
+        EXPECT_LE(Relative(tensor.grad(), golden.at(name + ".grad_" + key)), 5 * bound) << form << key << dtype;
+        at::Tensor(tensor).mutable_grad() = at::Tensor();
+      }
+    };
     at::Tensor end;
     const at::Tensor chunked = WkvChunked(in, kHeads, s0[0], &end);
     EXPECT_LE(Relative(chunked, golden.at(name + ".y")), bound);
-    const at::Tensor loss = (chunked * golden.at("grad_y").reshape(rows).to(dtype)).sum() +
-                            (end * golden.at("grad_final")[0].to(dtype)).sum();
-    loss.backward();
-    const std::vector<std::pair<std::string, at::Tensor>> inputs = {
-        {"r", in.r}, {"k", in.k}, {"v", in.v}, {"omega", in.decay}, {"s0", s0}};
-    for (const auto& [key, tensor] : inputs)
-      EXPECT_LE(Relative(tensor.grad(), golden.at(name + ".grad_" + key)), 5 * bound) << key << " " << dtype;
-    if (in.u.defined()) {
-      EXPECT_LE(Relative(in.u.grad(), golden.at(name + ".grad_u")), 5 * bound) << dtype;
-    }
+    EXPECT_LE(Relative(end, golden.at(name + ".final")), bound);
+    ((chunked * grad_y).sum() + (end * grad_final).sum()).backward();
+    check("chunked ");
+    // The scan gives no gradient to the final state itself: a child of one token for each of its rows reads it.
+    std::vector<SegmentRange> segments = {{0, 37, -1}};
+    for (int64_t i = 0; i < kSize; i++) segments.push_back({37 + i, 38 + i, 0});
+    const auto with_readers = [&](const at::Tensor& x, const at::Tensor& readers) { return at::cat({x, readers}); };
+    const at::Tensor nothing = at::zeros({kSize, kRow}, at::dtype(dtype)),
+                     unit = at::eye(kSize, at::dtype(dtype)).repeat({1, kHeads});
+    const WkvInputs all{with_readers(in.r, unit), with_readers(in.k, nothing), with_readers(in.v, nothing),
+                        constant ? in.decay : with_readers(in.decay, nothing), in.u};
+    const at::Tensor initial = at::cat({s0, at::zeros({kSize, kHeads, kSize, kSize}, at::dtype(dtype))});
+    at::Tensor finals;
+    const at::Tensor y = WkvSegments(segments, 37 + kSize).Scan(all, kHeads, initial, &finals);
+    EXPECT_LE(Relative(y.narrow(0, 0, 37), golden.at(name + ".y")), bound) << dtype;
+    EXPECT_LE(Relative(finals[0], golden.at(name + ".final")), bound) << dtype;
+    const at::Tensor read = grad_final.transpose(0, 1).reshape({kSize, kRow});  // [key, head and value]
+    (y * at::cat({grad_y, read})).sum().backward();
+    check("scan ");
   }
 }
 
