@@ -19,8 +19,10 @@ StatusOr<data::TextStreamOptions> StreamOptions(const config::Recipe& recipe) {
   return options;
 }
 
-data::TextFile FileOf(const std::string& file, const std::string& format, const std::string& column, const std::string& separator) {
-  return {file, config::TextFormatOf(file, format), column, separator};
+// `table`: of [[data]] or [validation].
+template <class Table>
+data::TextFile FileOf(const Table& table) {
+  return {table.file, config::TextFormatOf(table.file, table.format), table.column, table.separator, table.labels};
 }
 
 }  // namespace
@@ -47,14 +49,14 @@ StatusOr<PretrainText> MakePretrainText(const config::Recipe& recipe, const poli
   VOLERY_ASSIGN_OR_RETURN(data::TextStreamOptions options, StreamOptions(recipe));
   std::vector<data::TextSource> sources;
   for (const config::DataRecipe& d : recipe.data) {
-    VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(FileOf(d.file, d.format, d.column, d.separator), source.vocabulary(), encode));
+    VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(FileOf(d), source.vocabulary(), encode));
     sources.push_back({std::move(tokens), d.file, d.weight});
   }
   VOLERY_ASSIGN_OR_RETURN(data::TextStream train, data::TextStream::Make(options, std::move(sources)));
   PretrainText text{std::move(train), std::nullopt};
   const config::ValidationRecipe& v = recipe.validation;
   if (v.file.empty()) return text;
-  VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(FileOf(v.file, v.format, v.column, v.separator), source.vocabulary(), encode));
+  VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(FileOf(v), source.vocabulary(), encode));
   options.held_out = v.sequences;
   VOLERY_ASSIGN_OR_RETURN(text.held_out, data::TextStream::MakeHeldOut(options, {std::move(tokens), v.file, 1}));
   return text;

@@ -54,13 +54,14 @@ Status Run(const Options& options) {
   VOLERY_ASSIGN_OR_RETURN(const std::string prefix, OutputPrefix(options.output));
   VOLERY_ASSIGN_OR_RETURN(const policy::TokenizerSource source, policy::OpenTokenizerSource(options.tokenizer, options.characters));
   VOLERY_ASSIGN_OR_RETURN(const int32_t end, EndId(options, source));
-  const data::TextFile text{options.input, config::TextFormatOf(options.input, options.format), options.column, options.separator};
+  const data::TextFile text{options.input, config::TextFormatOf(options.input, options.format), options.column, options.separator, ""};
   if (text.format == "binidx") return InvalidError(options.input, ": is binidx already; give text, JSON Lines or Parquet");
   const bool narrow = source.tokenizer->size() <= kUint16Ids;
   VOLERY_ASSIGN_OR_RETURN(auto writer, formats::BinidxWriter::Open(prefix, narrow ? formats::DType::kU16 : formats::DType::kI32));
-  VOLERY_RETURN_IF_ERROR(data::ForEachDocument(text, [&](const std::string& document) -> Status {
+  VOLERY_RETURN_IF_ERROR(data::ForEachDocument(text, [&](const data::TextDocument& document) -> Status {
     if (document.empty()) return OkStatus();
-    std::vector<int32_t> ids = source.tokenizer->Encode(document, {.add_special = false, .parse_special = false});
+    if (document.ids) return InvalidError("column \"", options.column, "\" holds token ids already; give text");
+    std::vector<int32_t> ids = source.tokenizer->Encode(document.text, {.add_special = false, .parse_special = false});
     ids.push_back(end);
     return writer->Append(ids);
   }));

@@ -239,10 +239,10 @@ class Checker {
       const std::string path = Cat("data.", i);
       if (data.file.empty() && !Refused(path + ".file"))
         WrongTable(path, "file is missing: text to learn from");
-      TextFile(path, data.file, data.format, data.separator);
+      TextFile(path, data);
     }
     const ValidationRecipe& validation = recipe_.validation;
-    TextFile("validation", validation.file, validation.format, validation.separator);
+    TextFile("validation", validation);
     if (validation.sequences == 0 && (!validation.file.empty() || validation.every > 0))
       Wrong("validation.sequences", "0 measures nothing, but other keys of [validation] are set");
     if (pretrain.magic_prime != 0 && pretrain.order != "magic_prime")
@@ -257,11 +257,17 @@ class Checker {
     }
   }
 
-  void TextFile(const std::string& path, const std::string& file, const std::string& format,
-                const std::string& separator) {
-    const std::string kind = TextFormatOf(file, format);
-    if (!separator.empty() && !file.empty() && kind != "text")
+  // `table`: DataRecipe or ValidationRecipe.
+  template <class Table>
+  void TextFile(const std::string& path, const Table& table) {
+    const std::string kind = TextFormatOf(table.file, table.format);
+    if (!table.separator.empty() && !table.file.empty() && kind != "text")
       Wrong(path + ".separator", Cat("is for plain text, but the file counts as ", kind));
+    if (table.labels.empty()) return;
+    if (!table.file.empty() && kind != "jsonl" && kind != "parquet")
+      Wrong(path + ".labels", Cat("is for .jsonl and .parquet, but the file counts as ", kind));
+    if (recipe_.pretrain.carry > 1)
+      Wrong(path + ".labels", "doesn't go with pretrain.carry, whose state needs every token of a context");
   }
 
   const DecodedRecipe& decoded_;

@@ -103,14 +103,14 @@ struct PretrainRecipe {
 };
 
 struct DataRecipe {
-  std::string file, format, column = "text", separator;
+  std::string file, format, column = "text", separator, labels;
   double weight = 1;
   bool operator==(const DataRecipe&) const = default;
 };
 
 struct ValidationRecipe {
   int64_t every = 0, sequences = 0;
-  std::string file, format, column = "text", separator;
+  std::string file, format, column = "text", separator, labels;
   bool operator==(const ValidationRecipe&) const = default;
 };
 

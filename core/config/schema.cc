@@ -121,9 +121,13 @@ std::vector<Key> PretrainKeys() {
       DATA_KEY(file, kPath, NONE, NONE, "text to learn from: plain text, .jsonl, .parquet, or .idx (binidx)"),
       DATA_KEY(format, kWord, NONE, WORDS("", "text", "jsonl", "parquet", "binidx"),
                "\"\": by the file's name"),
-      DATA_KEY(column, kText, NONE, NONE, "of .jsonl and .parquet: where the text stands"),
+      DATA_KEY(column, kText, NONE, NONE,
+               "of .jsonl and .parquet: where the text stands, or a list of token ids"),
       DATA_KEY(separator, kText, NONE, NONE,
                "of plain text: what stands between two documents; \"\": the file is one document"),
+      DATA_KEY(labels, kText, NONE, NONE,
+               "beside token ids: column with as many labels, -100 where no loss is asked for, else the id; "
+               "\"\": all tokens count"),
       DATA_KEY(weight, kNumber, AboveUpTo(0, 1e9), NONE, "share of the sequences, beside the other [[data]]"),
       KEY(validation.every, kInteger, Count(0), NONE,
           "steps between two measurements; 0: only at the start and the end"),
@@ -133,8 +137,9 @@ std::vector<Key> PretrainKeys() {
       KEY(validation.file, kPath, NONE, NONE, "text of its own"),
       KEY(validation.format, kWord, NONE, WORDS("", "text", "jsonl", "parquet", "binidx"),
           "of `file`; \"\": by its name"),
-      KEY(validation.column, kText, NONE, NONE, "of `file`: where the text stands"),
+      KEY(validation.column, kText, NONE, NONE, "of `file`: where the text stands, or token ids"),
       KEY(validation.separator, kText, NONE, NONE, "of `file`, if it is plain text: between two documents"),
+      KEY(validation.labels, kText, NONE, NONE, "of `file`: as data.labels"),
   };
 }
 

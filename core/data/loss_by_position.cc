@@ -20,6 +20,7 @@ void LossByPosition::Merge(const LossByPosition& other) {
     sums[i] += other.sums[i];
     counts[i] += other.counts[i];
   }
+  likeliest += other.likeliest;
 }
 
 double LossByPosition::tokens() const {
@@ -27,8 +28,13 @@ double LossByPosition::tokens() const {
 }
 
 double LossByPosition::Mean() const {
-  const double all = tokens();
-  return all > 0 ? std::accumulate(sums.begin(), sums.end(), 0.0) / all : 0;
+  VOLERY_CHECK(tokens() > 0);
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / tokens();
+}
+
+double LossByPosition::Accuracy() const {
+  VOLERY_CHECK(tokens() > 0);
+  return likeliest / tokens();
 }
 
 void LossByPosition::Report(const std::string& prefix, base::MetricRow& row) const {

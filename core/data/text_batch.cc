@@ -6,11 +6,11 @@ namespace volery::data {
 namespace {
 
 // Tokens [begin, end) of the lane's text, all but the first predicted.
-TrainSequence Sequence(std::span<const int32_t> text, int64_t lane) {
+TrainSequence Sequence(std::span<const int32_t> text, std::span<const uint8_t> loss_mask, int64_t lane) {
   TrainSequence sequence;
   sequence.group = lane;
   sequence.tokens.assign(text.begin(), text.end());
-  sequence.loss_mask.assign(text.size(), 1);
+  sequence.loss_mask.assign(loss_mask.begin(), loss_mask.end());
   sequence.loss_mask[0] = 0;
   return sequence;
 }
@@ -18,8 +18,12 @@ TrainSequence Sequence(std::span<const int32_t> text, int64_t lane) {
 class LaneCutter {
  public:
   LaneCutter(const TextWindow& window, const TextShape& shape, int64_t lane)
-      : shape_(shape), lane_(lane), text_(static_cast<size_t>(shape.length() + 1)) {
+      : shape_(shape),
+        lane_(lane),
+        text_(static_cast<size_t>(shape.length() + 1)),
+        loss_mask_(static_cast<size_t>(shape.length() + 1)) {
     window.tokens->Copy(window.offset, text_);
+    window.tokens->CopyLossMask(window.offset, loss_mask_);
     if (!shape.apart) return;
     begins_ = window.tokens->DocumentsIn(window.offset + 1, window.offset + shape.length() + 1);
     for (int64_t& begin : begins_) begin -= window.offset;
@@ -50,14 +54,16 @@ class LaneCutter {
     // The token behind the context is the next one's first; where a document begins with it, nothing is
     // carried.
     piece.carries = last && to - 1 < shape_.length() && !Begins(to - 1);
+    const auto begin = static_cast<size_t>(from), size = static_cast<size_t>(to - from);
     chunk.sequences.push_back(
-        Sequence(std::span(text_).subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)), lane_));
+        Sequence(std::span(text_).subspan(begin, size), std::span(loss_mask_).subspan(begin, size), lane_));
     chunk.pieces.push_back(piece);
   }
 
   const TextShape& shape_;
   const int64_t lane_;
   std::vector<int32_t> text_;
+  std::vector<uint8_t> loss_mask_;
   std::vector<int64_t> begins_;  // of documents within text_
   int64_t document_ = 0;
 };

@@ -24,14 +24,24 @@ class MemoryTokens : public TokenSource {
     return {first, std::lower_bound(first, begins_.end(), end)};
   }
 
-  void Append(std::span<const int32_t> document) {
+  void CopyLossMask(int64_t begin, std::span<uint8_t> out) const override {
+    if (loss_mask_.empty()) return TokenSource::CopyLossMask(begin, out);
+    std::copy_n(loss_mask_.begin() + begin, out.size(), out.begin());
+  }
+
+  // `loss_mask`: one a token; empty: all count.
+  void Append(std::span<const int32_t> document, std::span<const uint8_t> loss_mask) {
     if (document.empty()) return;
     begins_.push_back(size());
+    if (!loss_mask.empty()) loss_mask_.resize(tokens_.size(), 1);
     tokens_.insert(tokens_.end(), document.begin(), document.end());
+    if (!loss_mask.empty()) loss_mask_.insert(loss_mask_.end(), loss_mask.begin(), loss_mask.end());
+    if (!loss_mask_.empty()) loss_mask_.resize(tokens_.size(), 1);
   }
 
  private:
   std::vector<int32_t> tokens_;
+  std::vector<uint8_t> loss_mask_;  // one a token, or none while all count
   std::vector<int64_t> begins_;  // of documents that aren't empty
 };
 
@@ -89,45 +99,103 @@ StatusOr<std::shared_ptr<const TokenSource>> OpenBinidx(const std::string& file,
   return tokens;
 }
 
-Status ForEachPart(const TextFile& text, const std::function<Status(const std::string&)>& visit) {
+using DocumentVisitor = std::function<Status(const TextDocument&)>;
+
+Status ForEachPart(const TextFile& text, const DocumentVisitor& visit) {
   VOLERY_ASSIGN_OR_RETURN(const std::string all, base::ReadFile(text.file));
-  if (text.separator.empty()) return visit(all);
+  if (text.separator.empty()) return visit({all, {}, {}});
   for (size_t begin = 0; begin <= all.size();) {
     const size_t end = std::min(all.find(text.separator, begin), all.size());
-    if (end > begin) VOLERY_RETURN_IF_ERROR(visit(all.substr(begin, end - begin)));
+    if (end > begin) VOLERY_RETURN_IF_ERROR(visit({all.substr(begin, end - begin), {}, {}}));
     begin = end + text.separator.size();
   }
   return OkStatus();
 }
 
-Status VisitRow(const nlohmann::json& row, const std::string& where, const std::string& column,
-                const std::function<Status(const std::string&)>& visit) {
-  if (!row.is_object()) return InvalidError(where, ": no JSON object but a JSON ", row.type_name());
+StatusOr<const nlohmann::json*> ColumnOf(const nlohmann::json& row, const std::string& column,
+                                         const char* key) {
   const auto found = row.find(column);
-  if (found == row.end()) {
-    std::string names;
-    for (const auto& [name, value] : row.items()) names += Cat(names.empty() ? "" : ", ", '"', name, '"');
-    return InvalidError(where, ": there is no column \"", column, "\"; this row has ",
-                        names.empty() ? "none" : names, "; set column under [[data]]");
+  if (found != row.end()) return &*found;
+  std::string names;
+  for (const auto& [name, value] : row.items()) names += Cat(names.empty() ? "" : ", ", '"', name, '"');
+  return InvalidError("there is no column \"", column, "\"; this row has ", names.empty() ? "none" : names,
+                      "; set ", key, " under [[data]]");
+}
+
+StatusOr<std::vector<int32_t>> Integers(const nlohmann::json& list, const std::string& column) {
+  std::vector<int32_t> out;
+  out.reserve(list.size());
+  for (const nlohmann::json& value : list) {
+    if (!value.is_number_integer() || value < INT32_MIN || value > INT32_MAX)
+      return InvalidError("column \"", column, "\" holds ", value.dump(), " at [", out.size(),
+                          "], not a token id");
+    out.push_back(value.get<int32_t>());
   }
-  if (!found->is_string())
-    return InvalidError(where, ": column \"", column, "\" holds a ", found->type_name(), ", not text");
-  return Annotate(visit(found->get_ref<const std::string&>()), where);
+  return out;
+}
+
+StatusOr<std::vector<uint8_t>> LossMask(const nlohmann::json& list, const TextFile& text,
+                                        const std::vector<int32_t>& ids) {
+  constexpr int32_t kIgnored = -100;  // as cross-entropies of the field ignore it
+  if (!list.is_array())
+    return InvalidError("column \"", text.labels, "\" holds a ", list.type_name(), ", not a list of labels");
+  VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> labels, Integers(list, text.labels));
+  if (labels.size() != ids.size())
+    return InvalidError("\"", text.labels, "\" has ", labels.size(), " labels, but \"", text.column, "\" has ",
+                        ids.size(), " ids");
+  std::vector<uint8_t> mask(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (labels[i] != kIgnored && labels[i] != ids[i])
+      return InvalidError("\"", text.labels, "\" has ", labels[i], " at [", i, "], where the id is ", ids[i],
+                          "; a label is its own token's id, or ", kIgnored, " where no loss is asked for");
+    mask[i] = labels[i] == kIgnored ? 0 : 1;
+  }
+  return mask;
+}
+
+StatusOr<TextDocument> DocumentOf(const nlohmann::json& row, const TextFile& text) {
+  if (!row.is_object()) return InvalidError("no JSON object but a JSON ", row.type_name());
+  VOLERY_ASSIGN_OR_RETURN(const nlohmann::json* found, ColumnOf(row, text.column, "column"));
+  TextDocument document;
+  if (found->is_array()) {
+    VOLERY_ASSIGN_OR_RETURN(document.ids, Integers(*found, text.column));
+  } else if (found->is_string()) {
+    document.text = found->get_ref<const std::string&>();
+  } else {
+    return InvalidError("column \"", text.column, "\" holds a ", found->type_name(),
+                        ", neither text nor token ids");
+  }
+  if (text.labels.empty()) return document;
+  if (!document.ids)
+    return InvalidError("column \"", text.column, "\" holds text, but labels go with token ids");
+  VOLERY_ASSIGN_OR_RETURN(const nlohmann::json* labels, ColumnOf(row, text.labels, "labels"));
+  VOLERY_ASSIGN_OR_RETURN(document.loss_mask, LossMask(*labels, text, *document.ids));
+  return document;
+}
+
+Status VisitRow(const nlohmann::json& row, const std::string& where, const TextFile& text,
+                const DocumentVisitor& visit) {
+  const StatusOr<TextDocument> document = DocumentOf(row, text);
+  return Annotate(document.ok() ? visit(*document) : document.status(), where);
 }
 
 }  // namespace
 
-Status ForEachDocument(const TextFile& text, const std::function<Status(const std::string&)>& visit) {
+void TokenSource::CopyLossMask(int64_t, std::span<uint8_t> out) const {
+  std::ranges::fill(out, uint8_t{1});
+}
+
+Status ForEachDocument(const TextFile& text, const DocumentVisitor& visit) {
   if (text.format == "text") return Annotate(ForEachPart(text, visit), text.file);
   if (text.format == "jsonl") {
     return base::ForEachJsonLine(text.file, [&](const base::JsonLine& line) {
-      return VisitRow(line.value, line.where, text.column, visit);
+      return VisitRow(line.value, line.where, text, visit);
     });
   }
   VOLERY_CHECK(text.format == "parquet");
   VOLERY_ASSIGN_OR_RETURN(std::shared_ptr<base::MappedFile> file, base::MappedFile::Open(text.file));
   return formats::ReadParquetRows(file->bytes(), text.file, [&](int64_t row, const nlohmann::json& object) {
-    return VisitRow(object, Cat(text.file, ":row ", row), text.column, visit);
+    return VisitRow(object, Cat(text.file, ":row ", row), text, visit);
   });
 }
 
@@ -135,22 +203,21 @@ StatusOr<std::shared_ptr<const TokenSource>> OpenTokens(const TextFile& text, in
                                                         const EncodeDocument& encode) {
   if (text.format == "binidx") return OpenBinidx(text.file, vocabulary);
   auto tokens = std::make_shared<MemoryTokens>();
-  int64_t characters = 0;
-  VOLERY_RETURN_IF_ERROR(ForEachDocument(text, [&](const std::string& document) -> Status {
+  VOLERY_RETURN_IF_ERROR(ForEachDocument(text, [&](const TextDocument& document) -> Status {
     if (document.empty()) return OkStatus();
-    characters += static_cast<int64_t>(document.size());
-    VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode(document));
+    VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                            document.ids ? *document.ids : encode(document.text));
     VOLERY_RETURN_IF_ERROR(CheckIds(ids, vocabulary, text.file));
-    tokens->Append(ids);
+    tokens->Append(ids, document.loss_mask);
     return OkStatus();
   }));
-  if (characters == 0) return InvalidError(text.file, ": there is no text in it");
+  if (tokens->documents() == 0) return InvalidError(text.file, ": there is no text in it");
   return tokens;
 }
 
 std::shared_ptr<const TokenSource> TokensInMemory(const std::vector<std::vector<int32_t>>& documents) {
   auto tokens = std::make_shared<MemoryTokens>();
-  for (const std::vector<int32_t>& document : documents) tokens->Append(document);
+  for (const std::vector<int32_t>& document : documents) tokens->Append(document, {});
   return tokens;
 }
 

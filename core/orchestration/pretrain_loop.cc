@@ -141,7 +141,12 @@ class PretrainRun {
                               parts_.trainer->Evaluate(parts_.validation->HeldOut(i)));
       losses.Merge(part);
     }
-    base::MetricRow row = {{"validation/loss", losses.Mean()}};
+    if (losses.tokens() == 0) {
+      return InvalidError(
+          "no token of the text held out for validation is predicted: its documents have one token each, or "
+          "its labels ask for no loss; raise validation.sequences or bring another validation.file");
+    }
+    base::MetricRow row = {{"validation/loss", losses.Mean()}, {"validation/accuracy", losses.Accuracy()}};
     losses.Report("validation/", row);
     if (parts_.metrics != nullptr) VOLERY_RETURN_IF_ERROR(parts_.metrics->Write(state_.step, row, ""));
     if (state_.step.value == 0) state_.first_validation = losses.Mean();

@@ -134,12 +134,10 @@ BatchPass::BatchPass(native::Model& model, ParameterStore& store, const Options&
     : model_(model), store_(store), options_(options), head_(model, options.head) {}
 
 void BatchPass::Evaluate(std::span<const data::TrainSequence> sequences, std::span<const int32_t> indices,
-                         TokenValues& values, const TokenObserver& observe, CarriedStates* carried) const {
+                         TokenValues& values, const TokenObserver& observe) const {
   std::vector<double> l, h;
   for (const data::MicroBatch& micro : data::PackSequences(sequences, indices, options_.packing)) {
-    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device(),
-                           StatesOf(micro, carried));
-    KeepStates(pass, micro, carried);
+    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device(), {});
     head_.Evaluate(pass.hidden(), micro, l, h);
     for (const SequenceTargets& group : GroupTargets(micro)) {
       const auto index = static_cast<size_t>(group.sequence);
@@ -148,6 +146,23 @@ void BatchPass::Evaluate(std::span<const data::TrainSequence> sequences, std::sp
       for (size_t i = group.first; i < group.end; ++i) {
         observe(sequences[index], static_cast<size_t>(micro.targets[i].position), l[i]);
       }
+    }
+  }
+}
+
+void BatchPass::Measure(std::span<const data::TrainSequence> sequences, std::span<const int32_t> indices,
+                        const LikeliestObserver& observe, CarriedStates* carried) const {
+  std::vector<double> l, h;
+  std::vector<uint8_t> likeliest;
+  for (const data::MicroBatch& micro : data::PackSequences(sequences, indices, options_.packing)) {
+    const ForwardPass pass(model_, micro, Recording::kNone, store_.masters().device(),
+                           StatesOf(micro, carried));
+    KeepStates(pass, micro, carried);
+    head_.Evaluate(pass.hidden(), micro, l, h, &likeliest);
+    for (size_t i = 0; i < micro.targets.size(); ++i) {
+      const data::PackedTarget& target = micro.targets[i];
+      observe(sequences[static_cast<size_t>(target.sequence)], static_cast<size_t>(target.position), l[i],
+              likeliest[i] != 0);
     }
   }
 }

@@ -21,6 +21,9 @@ using TokenValues = std::vector<std::vector<double>>;
 // Sees each counted token's log-prob once.
 using TokenObserver =
     std::function<void(const data::TrainSequence& sequence, size_t position, double logprob)>;
+// Also whether the token was the likeliest one.
+using LikeliestObserver = std::function<void(const data::TrainSequence& sequence, size_t position,
+                                             double logprob, bool likeliest)>;
 
 // States of recurrent models on their way from one chunk of a text to the next, by lane.
 struct CarriedStates {
@@ -52,7 +55,10 @@ class BatchPass {
 
   // Fills values[i] for every i in `indices`.
   void Evaluate(std::span<const data::TrainSequence> sequences, std::span<const int32_t> indices,
-                TokenValues& values, const TokenObserver& observe, CarriedStates* carried = nullptr) const;
+                TokenValues& values, const TokenObserver& observe) const;
+  // The same for a text, whose tokens are only observed.
+  void Measure(std::span<const data::TrainSequence> sequences, std::span<const int32_t> indices,
+               const LikeliestObserver& observe, CarriedStates* carried) const;
   // Adds the gradient of the sequences in `indices` to the store and their terms to `sums`.
   void Accumulate(const LossBatch& batch, std::span<const int32_t> indices, LossSums& sums,
                   const TokenObserver& observe) const;

@@ -113,10 +113,11 @@ int64_t HeadSliceRows(int64_t asked, int64_t vocabulary_rows) {
 }
 
 void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std::vector<double>& logprob,
-                    std::vector<double>& entropy) const {
+                    std::vector<double>& entropy, std::vector<uint8_t>* likeliest) const {
   const at::NoGradGuard no_grad;
   logprob.assign(batch.targets.size(), 0);
   entropy.assign(batch.targets.size(), 0);
+  if (likeliest != nullptr) likeliest->assign(batch.targets.size(), 0);
   std::vector<double> l, h;
   ForEachSlice(batch, HeadSliceRows(options_.slice_rows, model_.info().vocabulary), [&](const Slice& slice) {
     const at::Tensor logits = model_.Logits(hidden.narrow(0, slice.first_row, slice.rows));
@@ -125,6 +126,11 @@ void Head::Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std
       logprob[static_cast<size_t>(slice.targets[i])] = l[i];
       entropy[static_cast<size_t>(slice.targets[i])] = h[i];
     }
+    if (likeliest == nullptr) return;
+    const at::Tensor best = logits.narrow(1, 0, options_.vocabulary).argmax(1).cpu();
+    const int64_t* token = best.const_data_ptr<int64_t>();
+    for (size_t i = 0; i < slice.targets.size(); ++i)
+      (*likeliest)[static_cast<size_t>(slice.targets[i])] = token[slice.row[i]] == slice.token[i] ? 1 : 0;
   });
 }
 

@@ -36,8 +36,9 @@ class Head {
   Head(native::Model& model, const HeadOptions& options);
 
   // l and H of every target (in the order of batch.targets). `hidden`: [batch.rows, W], no graph.
+  // `likeliest`, where asked for: 1 where the target is its row's first largest logit.
   void Evaluate(const at::Tensor& hidden, const data::MicroBatch& batch, std::vector<double>& logprob,
-                std::vector<double>& entropy) const;
+                std::vector<double>& entropy, std::vector<uint8_t>* likeliest = nullptr) const;
   // Asks `gradient` slice by slice, adds to the .grad of the head's parameters, returns dL/dhidden [rows, W].
   // With l2wrap > 0, l2wrap x (the row's largest logit) is added to the gradient of that logit, as RWKV's
   // L2Wrap does with 1e-4 / tokens.

@@ -37,6 +37,13 @@ TokenObserver Observe(const data::TextChunk& chunk, data::LossByPosition& losses
     losses.Add(chunk.pieces[index].position + static_cast<int64_t>(position), -logprob);
   };
 }
+LikeliestObserver ObserveLikeliest(const data::TextChunk& chunk, data::LossByPosition& losses) {
+  return [observe = Observe(chunk, losses), &losses](const data::TrainSequence& sequence, size_t position,
+                                                     double logprob, bool likeliest) {
+    observe(sequence, position, logprob);
+    if (likeliest) losses.likeliest += 1;
+  };
+}
 
 // Walks the chunks in their order; `visit` gets the states that each begins with.
 template <class Visit>
@@ -164,8 +171,7 @@ StatusOr<data::LossByPosition> NextTokenTrainer::Evaluate(const data::TextBatch&
   data::LossByPosition losses;
   VOLERY_RETURN_IF_ERROR(tensor::Guard("measuring the loss", [&] {
     ForEachChunk(batch, [&](const data::TextChunk& chunk, CarriedStates* carried) {
-      TokenValues values(chunk.sequences.size());
-      pass_.Evaluate(chunk.sequences, Mine(chunk), values, Observe(chunk, losses), carried);
+      pass_.Measure(chunk.sequences, Mine(chunk), ObserveLikeliest(chunk, losses), carried);
     });
   }));
   LossSums none;
@@ -179,12 +185,14 @@ Status NextTokenTrainer::Reduce(LossSums& sums, data::LossByPosition& losses) {
   std::vector<double> values(packed_sums.begin(), packed_sums.end());
   values.insert(values.end(), losses.sums.begin(), losses.sums.end());
   values.insert(values.end(), losses.counts.begin(), losses.counts.end());
+  values.push_back(losses.likeliest);
   at::Tensor packed = at::tensor(values, at::kDouble);
   VOLERY_RETURN_IF_ERROR(comm_.AllReduceSum(packed, "loss sums"));
   const double* reduced = packed.const_data_ptr<double>();
   sums = LossSums::Unpack({reduced, LossSums::kCount});
   std::copy_n(reduced + LossSums::kCount, losses.sums.size(), losses.sums.begin());
   std::copy_n(reduced + LossSums::kCount + losses.sums.size(), losses.counts.size(), losses.counts.begin());
+  losses.likeliest = reduced[LossSums::kCount + losses.sums.size() + losses.counts.size()];
   return OkStatus();
 }
 

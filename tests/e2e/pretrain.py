@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from common import REVERSE, SOURCE, VOLERY, checkpoint, environment, expect, expect_failure, expect_ok, metrics, volery, weights
 
@@ -122,6 +124,22 @@ with tempfile.TemporaryDirectory() as temporary:
     expect("75 % of a step" in plan and "25 % of a step" in plan and "2 [[" not in plan and "16 sequences held out" in plan, plan)
     expect_ok(volery("pretrain", mixed, f"runs={runs}", "name=mixed", "steps=4", f"validation.file={folder / 'a.txt'}", "trainer.checkpoint_activations=true",
                      "trainer.dtype=bfloat16", "pretrain.l2wrap=1e-4", "pretrain.documents=apart", "trainer.tokens_per_microbatch=100"))
+    # Parquet is the same text; token ids with labels train on what the labels name, and are measured on it.
+    rows = [json.loads(line) for line in (folder / "b.jsonl").open()]
+    pq.write_table(pa.table({"body": [row["body"] for row in rows]}), folder / "b.parquet")
+    for form in ("jsonl", "parquet"):
+        expect_ok(pretrain(form, f"data.0.file={folder / f'b.{form}'}", "data.0.column=body", "data.0.separator=", "steps=4"))
+    expect(same_weights(weights(checkpoint(runs / "jsonl")), weights(checkpoint(runs / "parquet"))), "Parquet and JSON Lines differ")
+    answers = [[x, 10, (x * 7) % 64 + 64, (x * 5) % 64 + 128] for x in range(64)] * 8  # the last token can be known, the third isn't asked for
+    pq.write_table(pa.table({"input_ids": answers, "labels": [[-100, -100, -100, row[3]] for row in answers]}), folder / "ids.parquet")
+    labelled = [f"data.0.file={folder / 'ids.parquet'}", "data.0.column=input_ids", "data.0.separator=", "pretrain.context=4", "pretrain.sequences=32",
+                "pretrain.documents=apart", "validation.sequences=64", "trainer.optim.learning_rate=1e-2", "steps=120"]
+    expect_ok(pretrain("labels", "data.0.labels=labels", *labelled))
+    rows = metrics(runs / "labels")
+    before, after = ([row[key] for row in rows if key in row] for key in ("tokens", "validation/accuracy"))
+    expect(set(before) == {32}, "a step predicts one token a document", before)
+    expect(after[0] < 0.2 and after[-1] == 1, "accuracy of the labelled tokens", after)
+
     for order in ("sequential", "magic_prime"):
         expect_ok(pretrain(order, "steps=2", f"pretrain.order={order}"))
 
@@ -181,6 +199,11 @@ with tempfile.TemporaryDirectory() as temporary:
     (folder / "empty.txt").write_text("")
     bad("empty file", f"data.0.file={folder / 'empty.txt'}", parts=["empty.txt", "no text"])
     bad("missing column", f"data.0.file={folder / 'b.jsonl'}", "data.0.separator=", parts=["b.jsonl:1", '"text"', '"body"'])
+    bad("labels of text", "data.0.labels=n", parts=["labels", "counts as text"])
+    bad("labels and carry", f"data.0.file={folder / 'ids.parquet'}", "data.0.separator=", "data.0.column=input_ids", "data.0.labels=labels", "pretrain.carry=2",
+        "model.family=rwkv6", parts=["labels", "pretrain.carry"])
+    bad("no such labels", f"data.0.file={folder / 'ids.parquet'}", "data.0.separator=", "data.0.column=input_ids", "data.0.labels=targets",
+        parts=["ids.parquet:row", '"targets"', '"labels"'])
     bad("no trainable match", 'pretrain.trainable=["blocks.*"]', parts=['"blocks.*"', "model.embed_tokens.weight"])
     bad("context longer than the data", "pretrain.context=100000", "model.context=100000", parts=["a.txt", "pretrain.context"])
     bad("context longer than the model's", "pretrain.context=65", parts=["65", "model.context"])

@@ -57,9 +57,50 @@ TEST_F(TokenSourceTest, JsonLinesGiveTheirColumn) {
   EXPECT_EQ(
       ErrorOf({file, "jsonl", "body"}),
       Cat(file, ":1: there is no column \"body\"; this row has \"n\", \"text\"; set column under [[data]]"));
-  EXPECT_EQ(ErrorOf({file, "jsonl", "n"}), Cat(file, ":1: column \"n\" holds a number, not text"));
+  EXPECT_EQ(ErrorOf({file, "jsonl", "n"}), Cat(file, ":1: column \"n\" holds a number, neither text nor token ids"));
   EXPECT_NE(ErrorOf({Write("b.jsonl", "{\"text\": \"a\"}\n{\"te"), "jsonl"}).find("b.jsonl:2"),
             std::string::npos);
+}
+
+TEST_F(TokenSourceTest, RowsMayHoldTokenIdsAndLabels) {
+  const std::string file = Write("ids.jsonl",
+                                 "{\"input_ids\": [5, 6, 7], \"labels\": [-100, 6, -100]}\n"
+                                 "{\"input_ids\": []}\n{\"input_ids\": [8, 9], \"labels\": [-100, 9]}\n");
+  const auto unlabelled = OpenTokens({file, "jsonl", "input_ids"}, 257, EncodeBytes);
+  ASSERT_TRUE(unlabelled.ok()) << unlabelled.status();
+  EXPECT_EQ(All(**unlabelled), (std::vector<int32_t>{5, 6, 7, 8, 9}));
+  std::vector<uint8_t> mask(5);
+  (*unlabelled)->CopyLossMask(0, mask);
+  EXPECT_EQ(mask, (std::vector<uint8_t>{1, 1, 1, 1, 1}));
+  const std::string labels =
+      Write("labels.jsonl",
+            "{\"i\": [5, 6, 7], \"l\": [-100, 6, -100]}\n{\"i\": [8, 9, 4], \"l\": [-100, -100, 4]}\n");
+  const auto labelled = OpenTokens({labels, "jsonl", "i", "", "l"}, 257, EncodeBytes);
+  ASSERT_TRUE(labelled.ok()) << labelled.status();
+  (*labelled)->CopyLossMask(1, mask);
+  EXPECT_EQ(mask, (std::vector<uint8_t>{1, 0, 0, 0, 1}));
+
+  EXPECT_EQ(ErrorOf({file, "jsonl", "input_ids", "", "labels"}),
+            Cat(file, ":2: there is no column \"labels\"; this row has \"input_ids\"; set labels under [[data]]"));
+  EXPECT_EQ(ErrorOf({file, "jsonl", "input_ids"}, 9),
+            Cat(file, ":3: ", file,
+                ": token id 9 is outside the model's vocabulary of 9; the file was made with another tokenizer"));
+  const auto refused = [&](const std::string& row) {
+    return ErrorOf({Write("bad.jsonl", row), "jsonl", "i", "", "l"});
+  };
+  const std::string at = Cat(folder_.File("bad.jsonl"), ":1: ");
+  EXPECT_EQ(refused(R"({"i": [5, "a"], "l": [-100, 6]})"),
+            Cat(at, "column \"i\" holds \"a\" at [1], not a token id"));
+  EXPECT_EQ(refused(R"({"i": [5, 9000000000], "l": [-100, 6]})"),
+            Cat(at, "column \"i\" holds 9000000000 at [1], not a token id"));
+  EXPECT_EQ(refused(R"({"i": [5, 6], "l": [-100]})"), Cat(at, "\"l\" has 1 labels, but \"i\" has 2 ids"));
+  EXPECT_EQ(refused(R"({"i": [5, 6], "l": "x"})"), Cat(at, "column \"l\" holds a string, not a list of labels"));
+  EXPECT_EQ(refused(R"({"i": [5, 6], "l": [-100, 7]})"),
+            Cat(at,
+                "\"l\" has 7 at [1], where the id is 6; a label is its own token's id, or -100 where no loss is "
+                "asked for"));
+  EXPECT_EQ(refused(R"({"i": "text", "l": [-100]})"),
+            Cat(at, "column \"i\" holds text, but labels go with token ids"));
 }
 
 TEST_F(TokenSourceTest, BinidxKeepsItsDocuments) {

@@ -104,9 +104,10 @@ data::StepResult MustStep(NextTokenTrainer& trainer, const data::TextBatch& batc
   return *std::move(result);
 }
 
-// Mean cross-entropy of the batch and its gradients, by LibTorch, sequence by sequence and chunk by chunk.
+// Mean cross-entropy of the batch over the tokens that the loss counts, its gradients, and the share of those
+// tokens that are the likeliest, by LibTorch, sequence by sequence and chunk by chunk.
 struct Reference {
-  double loss = 0;
+  double loss = 0, accuracy = 0;
   native::NamedTensors gradients;
 };
 
@@ -117,7 +118,7 @@ Reference Compute(TinyModel& model, const data::TextBatch& batch) {
   model.Bind(leaves);
   std::vector<at::Tensor> states(static_cast<size_t>(batch.lanes));
   at::Tensor sum = at::zeros({}, at::kDouble);
-  double tokens = 0;
+  double tokens = 0, likeliest = 0;
   for (const data::TextChunk& chunk : batch.chunks) {
     for (size_t i = 0; i < chunk.sequences.size(); ++i) {
       const data::TrainSequence& sequence = chunk.sequences[i];
@@ -129,9 +130,13 @@ Reference Compute(TinyModel& model, const data::TextBatch& batch) {
       const auto context = model.Begin(one);
       at::Tensor x = model.Embed(one, *context);
       for (int64_t b = 0; b < model.blocks(); ++b) x = model.Block(b, x, *context);
-      sum = sum + at::cross_entropy_loss(model.Logits(model.Final(x)), ids.narrow(0, 1, length), {},
-                                         at::Reduction::Sum);
-      tokens += static_cast<double>(length);
+      const at::Tensor logits = model.Logits(model.Final(x));
+      const at::Tensor counted =
+          at::tensor(std::vector<int64_t>(sequence.loss_mask.begin() + 1, sequence.loss_mask.end()), at::kLong);
+      const at::Tensor labels = ids.narrow(0, 1, length).masked_fill(counted.eq(0), -100);
+      sum = sum + at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum, -100);
+      tokens += counted.sum().item<double>();
+      likeliest += logits.argmax(1).eq(labels).sum().item<double>();
       if (piece.carries) states[static_cast<size_t>(piece.lane)] = context->FinalState(0);
     }
   }
@@ -139,6 +144,7 @@ Reference Compute(TinyModel& model, const data::TextBatch& batch) {
   torch::autograd::backward({mean});
   Reference reference;
   reference.loss = mean.item<double>();
+  reference.accuracy = likeliest / tokens;
   for (const auto& [name, leaf] : leaves)
     reference.gradients[name] = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
   return reference;
@@ -168,6 +174,25 @@ TEST(NextTokenTrainer, GradientsAreThoseOfTheMeanCrossEntropy) {
       }
     }
   }
+}
+
+TEST(NextTokenTrainer, CountsTheTokensOfTheLossMaskOnly) {
+  data::TextBatch batch = Batch({40, 1, true});
+  for (data::TrainSequence& sequence : batch.chunks[0].sequences) {
+    for (size_t i = 0; i < sequence.loss_mask.size(); ++i)
+      if (sequence.tokens[i] % 2 == 0) sequence.loss_mask[i] = 0;
+  }
+  // A sequence without a loss is left out.
+  std::ranges::fill(batch.chunks[0].sequences.back().loss_mask, uint8_t{0});
+  Rig rig;
+  const Reference reference = Compute(*rig.model, batch);
+  auto trainer = rig.Make();
+  const data::LossByPosition measured = *trainer->Evaluate(batch);
+  EXPECT_NEAR(measured.Mean(), reference.loss, 1e-12);
+  EXPECT_EQ(measured.Accuracy(), reference.accuracy);
+  EXPECT_GT(measured.Accuracy(), 0);
+  EXPECT_NEAR(MustStep(*trainer, batch).metrics.at("loss"), reference.loss, 1e-12);
+  ExpectGradients(*trainer, reference, 1e-12);
 }
 
 TEST(NextTokenTrainer, CarriedStatesAreTruncatedBackpropagation) {
