@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 
 #include "core/inference/sampler.h"
@@ -97,6 +98,18 @@ void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<cons
   }
 }
 
+Status CheckFinite(const std::vector<TokenScores>& scores) {
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const auto bad =
+        std::ranges::find_if(scores[i].logprobs, [](float logprob) { return !std::isfinite(logprob); });
+    if (bad != scores[i].logprobs.end()) {
+      return InternalError("the logits of sequence ", i, " at position ", bad - scores[i].logprobs.begin(),
+                           " are not finite; the model has diverged or its file is damaged");
+    }
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::vector<TokenScores>> ScoreTokens(native::Model& model, const Sequences& sequences,
@@ -121,6 +134,7 @@ StatusOr<std::vector<TokenScores>> ScoreTokens(native::Model& model, const Seque
     }
     flush();
   }));
+  VOLERY_RETURN_IF_ERROR(CheckFinite(results));
   return results;
 }
 

@@ -1,5 +1,6 @@
 #include "core/orchestration/pretrain_loop.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/base/files.h"
@@ -146,6 +147,7 @@ class PretrainRun {
           "no token of the text held out for validation is predicted: its documents have one token each, or "
           "its labels ask for no loss; raise validation.sequences or bring another validation.file");
     }
+    if (!std::isfinite(losses.Mean())) return Diverged();
     base::MetricRow row = {{"validation/loss", losses.Mean()}, {"validation/accuracy", losses.Accuracy()}};
     losses.Report("validation/", row);
     if (parts_.metrics != nullptr) VOLERY_RETURN_IF_ERROR(parts_.metrics->Write(state_.step, row, ""));
@@ -154,6 +156,15 @@ class PretrainRun {
     if (parts_.callbacks.on_validation)
       parts_.callbacks.on_validation({state_.step, losses.Mean(), losses.tokens()});
     return OkStatus();
+  }
+
+  // What was trained so far is kept.
+  Status Diverged() {
+    if (state_.step.value > 0) VOLERY_RETURN_IF_ERROR(Save());
+    const Status reason(StatusCode::kAborted, Cat("the validation loss of version ", state_.step,
+                                                  " is not finite; the model has diverged or its file is "
+                                                  "damaged"));
+    return result_.checkpoint ? Annotate(reason, "the state is saved in ", result_.checkpoint->path) : reason;
   }
 
   Status Save() {

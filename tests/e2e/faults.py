@@ -39,6 +39,7 @@ max_skipped = 3
 [eval]
 tasks = 16
 """
+GIVEN = ["model.family=", "model.layers=0", "model.width=0", "model.heads=0", "model.context=0", "model.tokenizer="]  # with model.path
 REVERSE_TEXT = 'plugin = "reverse_text"\noptions = { mode = "lcs" }'
 
 
@@ -107,14 +108,59 @@ def not_finite(runs):
     expect(all("not finite" in row["note"] for row in metrics(runs.path("nan")) if "reward/mean" in row), "notes in metrics.jsonl")
 
     # A model whose weights are damaged fails in the sampler's thread, which ends the run.
+    damaged = damage(saved, runs.folder / "damaged", "down_proj")
+    expect_failure(1, "a model with NaN in its weights", runs.run("damaged", *GIVEN, f"model.path={damaged}", "model.characters="), "sampler thread", "not finite", "damaged")
+
+
+def damage(saved, folder, part):
+    """A copy of the model with NaN in one tensor."""
     from safetensors.numpy import save_file
-    damaged = runs.folder / "damaged"
-    shutil.copytree(saved, damaged, ignore=shutil.ignore_patterns("trainer", "complete", "loop.json"))
+    shutil.copytree(saved, folder, ignore=shutil.ignore_patterns("trainer", "complete", "loop.json"))
     tensors = weights(saved)
-    next(t for n, t in tensors.items() if "down_proj" in n)[:] = np.nan
-    save_file(tensors, damaged / "model.safetensors", metadata={"format": "pt"})
-    expect_failure(1, "a model with NaN in its weights", runs.run("damaged", f"model.path={damaged}", "model.family=", "model.layers=0", "model.width=0", "model.heads=0", "model.context=0",
-                                                      "model.tokenizer=", "model.characters="), "sampler thread", "not finite", "damaged")
+    next(t for n, t in tensors.items() if part in n)[...] = np.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def recurrent(runs):
+    """A decay that is NaN spoils a recurrent model's state from its first token on: every command says so. A context beyond what a model has is refused."""
+    (runs.folder / "text.txt").write_text("abc" * 200)
+    (runs.folder / "tokens.jsonl").write_text('{"tokens": [97, 98, 99, 97]}\n')
+    (runs.folder / "long.jsonl").write_text(f'{{"tokens": {[97] * 33}}}\n')
+    text = runs.folder / "text.toml"
+    text.write_text("""
+        name = "text"
+        steps = 1
+        [model]
+        layers = 2
+        width = 64
+        context = 32
+        tokenizer = "bytes"
+        [pretrain]
+        context = 8
+        sequences = 4
+        [[data]]
+        file = "text.txt"
+        [validation]
+        sequences = 4
+    """)
+
+    def score(model, tokens):
+        return volery("score", "--model", model, "--input", runs.folder / tokens, "--output", runs.folder / "scores.jsonl")
+
+    for family, decay in (("rwkv5", "1.attention.time_decay"), ("rwkv6", "1.attention.time_decay"), ("goldfinch", "0.att.time_decay"), ("goldfinch-llama", "0.att.wk")):
+        expect_ok(volery("pretrain", text, f"runs={runs.folder}/runs", f"name={family}", f"model.family={family}"))
+        saved = checkpoint(runs.path(family))
+        damaged = damage(saved, runs.folder / f"{family}-damaged", decay)
+        expect_failure(1, f"generate, {family}", volery("generate", "--model", damaged, "--prompt", "abc", "--max-new-tokens", "4"), "not finite", "damaged")
+        expect_failure(1, f"score, {family}", score(damaged, "tokens.jsonl"), "sequence 0", "not finite", "damaged")
+        expect(not (runs.folder / "scores.jsonl").exists(), "scores of a damaged model")
+        expect_failure(1, f"pretrain, {family}", volery("pretrain", text, f"runs={runs.folder}/runs", f"name={family}-damaged", *GIVEN, f"model.path={damaged}"),
+                       "version 0 is not finite", "damaged")
+        expect_failure(2, f"score beyond the context, {family}", score(saved, "long.jsonl"), "33 tokens", "context is 32")
+        expect_failure(2, f"prompt beyond the context, {family}", volery("generate", "--model", saved, "--prompt", "a" * 40), "40 tokens", "context of 32")
+    expect_failure(2, "a recipe's context beyond the table", volery("pretrain", text, f"runs={runs.folder}/runs", "name=long", *GIVEN, f"model.path={saved}", "pretrain.context=64"),
+                   "pretrain.context", "32")
 
 
 def interrupted(runs, name, stage, *more):
@@ -190,6 +236,7 @@ with tempfile.TemporaryDirectory() as temporary:
     reports(every)
     refused_resume(every)
     not_finite(every)
+    recurrent(every)
     interrupted_while_loading(every)
     warm = ["warmup.until=0.9", "warmup.max_steps=40", "warmup.every=10"]
     for number, (stage, more) in enumerate((("run folder", warm), ("step 0/6", warm), ("evaluation with version 0", []), ("step 1/6", []), ("step 4/6", []))):

@@ -29,7 +29,8 @@ class FakeTextTrainer : public data::TextTrainer {
   StatusOr<data::LossByPosition> Evaluate(const data::TextBatch& batch) override {
     data::LossByPosition losses;
     for (const data::TrainSequence& sequence : batch.chunks[0].sequences)
-      losses.Add(1, weight_ + sequence.tokens[0]);
+      losses.Add(1, version_ == diverged_from ? std::nan("") : weight_ + sequence.tokens[0]);
+    if (no_labels) return data::LossByPosition();
     return losses;
   }
   VersionId version() const override { return VersionId(version_); }
@@ -49,7 +50,8 @@ class FakeTextTrainer : public data::TextTrainer {
   StatusOr<bool> AnyRank(bool mine) override { return mine; }
 
   std::function<void(int64_t)> on_step;
-  bool not_finite = false;
+  bool not_finite = false, no_labels = false;
+  int64_t diverged_from = -1;
 
  private:
   int64_t version_ = 0;
@@ -171,6 +173,25 @@ TEST(PretrainLoop, StepsThatChangeNothingEndIt) {
   EXPECT_NE(Message(status).find("the loss is nan"), std::string::npos);
   EXPECT_EQ(rig.metrics.lines[1].note, "skipped: the loss is nan");
   EXPECT_EQ((*rig.checkpoints.Newest())->step, StepId(3));
+}
+
+TEST(PretrainLoop, AValidationThatSaysNothingEndsIt) {
+  base::TemporaryFolder folder;
+  Rig later(folder.path());
+  later.trainer.diverged_from = 3;
+  const Status status = later.Run().status();
+  EXPECT_EQ(status.code(), StatusCode::kAborted);
+  EXPECT_NE(Message(status).find("validation loss of version 3 is not finite"), std::string::npos) << status;
+  EXPECT_EQ((*later.checkpoints.Newest())->step, StepId(3));
+
+  base::TemporaryFolder empty;
+  Rig first(empty.path());
+  first.trainer.diverged_from = 0;
+  EXPECT_NE(Message(first.Run().status()).find("version 0 is not finite"), std::string::npos);
+  Rig unlabelled(empty.path());
+  unlabelled.trainer.no_labels = true;
+  EXPECT_NE(Message(unlabelled.Run().status()).find("no token of the text held out"), std::string::npos);
+  EXPECT_TRUE(first.checkpoints.List()->empty());
 }
 
 TEST(PretrainLoop, AStopEndsItWithItsReason) {
