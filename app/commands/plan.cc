@@ -60,7 +60,10 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   question.state_bytes_per_slot = state.bytes_per_slot;
   question.state_bytes_per_token = state.bytes_per_token;
   question.logits_rows = engine.logits_rows;
-  return ItemLines(question);
+  const int64_t slot = state.bytes_per_slot + question.slot_tokens * state.bytes_per_token;
+  std::string text = Cat("decode state of a sequence: ", state.bytes_per_slot, " bytes and ", state.bytes_per_token, " a token (", state.holds, ")");
+  if (slot > 0) text += Cat("; ", policy::BytesText(engine.state_bytes), " hold ", engine.state_bytes / slot, " of ", question.slot_tokens, " tokens");
+  return Cat(text, "\n", ItemLines(question));
 }
 
 void PrintModel(const policy::ModelSource& source) {

@@ -98,10 +98,12 @@ base::MetricRow EngineSource::TakeMetrics() {
   base::MetricRow row = {{"sampler/idle", idle_s_ * per_second},
                          {"time/wait_for_weights", weights_s_},
                          {"tokens_per_s", static_cast<double>(tokens_) * per_second},
-                         {"sampler/tokens", static_cast<double>(tokens_)}};
+                         {"sampler/tokens", static_cast<double>(tokens_)},
+                         {"sampler/sequences", static_cast<double>(most_live_)}};
   metrics_since_ = now;
   idle_s_ = weights_s_ = 0;
   tokens_ = 0;
+  most_live_ = live_;
   return row;
 }
 
@@ -235,6 +237,7 @@ Status EngineSource::Decode() {
   tokens_ += stats.decoded_tokens - decoded_before_;
   decoded_before_ = stats.decoded_tokens;
   live_ = stats.live;
+  most_live_ = std::max(most_live_, live_);
   for (data::Group& group : complete) finished_.push_back(std::move(group));
   if (!complete.empty()) changed_.notify_all();
   return OkStatus();

@@ -55,7 +55,8 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   // The engine lets go of its weights, unless it has something to sample. Returns when that is settled.
   void Rest() override;
   // "sampler/idle" (share of the time since the last call), "time/wait_for_weights" (seconds in which groups
-  // waited for a version and nothing could be decoded), "tokens_per_s" (sampled), "sampler/tokens".
+  // waited for a version and nothing could be decoded), "tokens_per_s" (sampled), "sampler/tokens",
+  // "sampler/sequences" (the most that were decoded at once).
   base::MetricRow TakeMetrics() override;
 
  private:
@@ -104,7 +105,7 @@ class EngineSource : public data::RolloutSource, public data::WeightSink {
   bool release_ = false;  // asked for; false again when it is done or can't be
   Mode mode_ = Mode::kIdle;
   double mode_since_ = 0, metrics_since_ = 0, idle_s_ = 0, weights_s_ = 0;
-  int64_t tokens_ = 0, live_ = 0;
+  int64_t tokens_ = 0, live_ = 0, most_live_ = 0;
 
   // The sampler's thread only.
   std::map<GroupId, Partial> partial_;

@@ -1,9 +1,10 @@
 """The commands by which volery is compared with other programs: formats of score, generate, tokenize, reward, plan, plugins."""
 import json
 import pathlib
+import re
 import tempfile
 
-from common import REVERSE, SOURCE, expect, expect_ok, volery
+from common import REVERSE, SOURCE, expect, expect_ok, metrics, volery
 
 GGUF = SOURCE / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -54,6 +55,19 @@ with tempfile.TemporaryDirectory() as temporary:
     # plan and plugins
     plan = expect_ok(volery("plan", REVERSE, "steps=7")).stdout
     expect("command line" in plan and "reverse.toml:" in plan and "default" in plan and "total" in plan, plan)
+    # What a sequence holds, by plan: a compressed cache of 80 layers of width 8192 is 2550 times smaller than keys and values.
+    def state_of(family, *words):
+        sizes = ("model.layers=80", "model.width=8192", "model.heads=128", "model.dtype=bfloat16")
+        plan = expect_ok(volery("plan", REVERSE, f"model.family={family}", *sizes, *words)).stdout
+        return tuple(map(int, re.search(r"decode state of a sequence: (\d+) bytes and (\d+) a token", plan).groups()))
+    expect((state_of("goldfinch-llama")[1], state_of("goldfinch", "rollout.cache=compressed")[1]) == (2621440, 1028), "bytes a token")
+    # One budget holds few sequences with keys and values, and many with a state of one size.
+    most = {}
+    for family in ("llama", "rwkv6"):
+        expect_ok(volery("run", REVERSE, f"runs={folder}", f"name={family}", f"model.family={family}", "steps=1", "warmup.until=0.0001", "warmup.max_steps=4", "model.context=512",
+                         "rollout.max_new_tokens=256", "rollout.kv_memory_mb=4", "rollout.groups_per_step=2", "rollout.group_size=8", "algorithm.max_refill=0", "eval.tasks=4"))
+        most[family] = max(row.get("sampler/sequences", 0) for row in metrics(folder / family))
+    expect(1 <= most["llama"] <= 4 and most["rwkv6"] == 16, "sequences at once:", most)
     listed = expect_ok(volery("plugins", "list")).stdout
     expect(all(name in listed for name in ("qwen", "reverse_text", "format", "numeric_answer")), listed)
     expect("volery" in expect_ok(volery("version")).stdout)

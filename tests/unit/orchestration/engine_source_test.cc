@@ -50,6 +50,8 @@ TEST(EngineSource, FinishesGroupsWithDecodedText) {
   }
   const auto metrics = source.TakeMetrics();
   EXPECT_GT(metrics.at("sampler/tokens"), 0);
+  EXPECT_GE(metrics.at("sampler/sequences"), 1);
+  EXPECT_LE(metrics.at("sampler/sequences"), 4);
 }
 
 TEST(EngineSource, LetsGoOfAVersionToRest) {
