@@ -11,6 +11,7 @@
 
 #include "core/training/forward_pass.h"
 #include "model_fixture.h"
+#include "tests/counting_allocator.h"
 
 namespace volery::testing {
 namespace {
@@ -432,6 +433,31 @@ TEST_P(GoldFinchSampling, CachesStateTheirBytes) {
   EXPECT_GE(per_token[0], 2 * layers * width * 4);
   EXPECT_EQ(per_token[1], width * 4 + 4);
   EXPECT_EQ(per_token[2], width / 16 * 4 + 4);
+}
+
+// What a slot with room for 4096 tokens more takes, by the allocator.
+int64_t CountedBytesOf4096Tokens(native::Model& model, at::ScalarType dtype) {
+  const auto counted = [&](int64_t tokens) {
+    const auto state = model.MakeState(dtype);
+    const CountingAllocator allocator;
+    state->Allocate(tokens);
+    return allocator.live->load();
+  };
+  return counted(8192) - counted(4096);
+}
+
+// Keys of 16 times fewer values and a token id, against keys and values of every layer: 369, 756, 376 and 762 times.
+TEST(GoldFinch, CompressedKeysAgainstTheLlamaSiblingsKeysAndValues) {
+  for (const auto& [size, dtype, ratio] :
+       {std::tuple("L12", at::kBFloat16, 36864.0 / 100), std::tuple("L24", at::kBFloat16, 196608.0 / 260),
+        std::tuple("L12", at::kFloat, 73728.0 / 196), std::tuple("L24", at::kFloat, 393216.0 / 516)}) {
+    const auto gold = Build(Configured(size, "goldfinch"), {.dtype = dtype, .options = {{"cache", "compressed"}}});
+    const auto llama = Build(Configured(size, "llama"), {.dtype = dtype});
+    EXPECT_DOUBLE_EQ(static_cast<double>(CountedBytesOf4096Tokens(*llama, dtype)) /
+                         static_cast<double>(CountedBytesOf4096Tokens(*gold, dtype)),
+                     ratio)
+        << size << " " << dtype;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, GoldFinchSampling,
