@@ -62,7 +62,7 @@ StatusOr<PretrainText> MakePretrainText(const config::Recipe& recipe, const poli
   return text;
 }
 
-StatusOr<std::set<std::string>> CheckPretrain(const config::Recipe& recipe, const policy::ModelSource& source) {
+StatusOr<TensorChoices> CheckPretrain(const config::Recipe& recipe, const policy::ModelSource& source) {
   VOLERY_RETURN_IF_ERROR(MakeTrainerOptions(recipe).status());
   const config::PretrainRecipe& p = recipe.pretrain;
   if (p.carry > 1 && !source.info.recurrent) {
@@ -71,11 +71,14 @@ StatusOr<std::set<std::string>> CheckPretrain(const config::Recipe& recipe, cons
   if (!source.info.recurrent && source.info.context > 0 && p.context > source.info.context) {
     return InvalidError("pretrain.context = ", p.context, " is more than the model's context of ", source.info.context, " tokens; lower it or set model.context");
   }
-  return training::FrozenTensors(source.specs, p.trainable);
+  TensorChoices tensors;
+  VOLERY_ASSIGN_OR_RETURN(tensors.frozen, training::FrozenTensors(source.specs, p.trainable));
+  VOLERY_ASSIGN_OR_RETURN(tensors.lr_scale, training::LearningRateScales(source.specs, p.lr_scale));
+  return tensors;
 }
 
 StatusOr<std::unique_ptr<training::NextTokenTrainer>> MakeNextTokenTrainer(const config::Recipe& recipe, const policy::ModelSource& source,
-                                                                           native::NamedTensors weights, std::set<std::string> frozen,
+                                                                           native::NamedTensors weights, const TensorChoices& tensors,
                                                                            distributed::Comm& comm) {
   training::NextTokenSetup setup;
   VOLERY_ASSIGN_OR_RETURN(setup.options, MakeTrainerOptions(recipe));
@@ -83,7 +86,8 @@ StatusOr<std::unique_ptr<training::NextTokenTrainer>> MakeNextTokenTrainer(const
   setup.initial = std::move(weights);
   setup.comm = &comm;
   setup.vocabulary = source.vocabulary();
-  setup.frozen = std::move(frozen);
+  setup.frozen = tensors.frozen;
+  setup.lr_scale = tensors.lr_scale;
   setup.l2wrap = recipe.pretrain.l2wrap;
   return training::NextTokenTrainer::Create(std::move(setup));
 }

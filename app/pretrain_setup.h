@@ -3,6 +3,7 @@
 // the text files; writes nothing.
 
 #include <optional>
+#include <map>
 #include <set>
 #include <string>
 
@@ -26,11 +27,15 @@ StatusOr<PretrainText> MakePretrainText(const config::Recipe& recipe, const poli
 // Tokens and the end token of a document (pretrain.end_id, or the tokenizer's own; none where there is none).
 StatusOr<data::EncodeDocument> MakeEncodeDocument(const policy::ModelSource& source, int64_t end_id);
 
-// Everything that must be known to be wrong before a run folder is made. The tensors that don't train.
-StatusOr<std::set<std::string>> CheckPretrain(const config::Recipe& recipe, const policy::ModelSource& source);
+struct TensorChoices {
+  std::set<std::string> frozen;            // don't train
+  std::map<std::string, double> lr_scale;  // in place of the model's own
+};
+// Everything that must be known to be wrong before a run folder is made. What the recipe says of single tensors.
+StatusOr<TensorChoices> CheckPretrain(const config::Recipe& recipe, const policy::ModelSource& source);
 
 StatusOr<std::unique_ptr<training::NextTokenTrainer>> MakeNextTokenTrainer(const config::Recipe& recipe, const policy::ModelSource& source,
-                                                                           native::NamedTensors weights, std::set<std::string> frozen,
+                                                                           native::NamedTensors weights, const TensorChoices& tensors,
                                                                            distributed::Comm& comm);
 orchestration::PretrainOptions MakePretrainOptions(const config::Recipe& recipe);
 

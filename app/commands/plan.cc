@@ -1,5 +1,6 @@
 #include <iostream>
 #include <memory>
+#include <numeric>
 
 #include "app/command.h"
 #include "app/mapping.h"
@@ -83,15 +84,19 @@ Status PrintFiles(const config::Recipe& recipe) {
 
 Status PlanPretrain(const CheckedRecipe& checked, const policy::ModelSource& source, int64_t program_bytes) {
   const config::Recipe& recipe = checked.recipe();
-  VOLERY_ASSIGN_OR_RETURN(const std::set<std::string> frozen, CheckPretrain(recipe, source));
+  VOLERY_ASSIGN_OR_RETURN(const TensorChoices tensors, CheckPretrain(recipe, source));
   VOLERY_ASSIGN_OR_RETURN(const PretrainText text, MakePretrainText(recipe, source));
   VOLERY_ASSIGN_OR_RETURN(const training::TrainerOptions trainer, MakeTrainerOptions(recipe));
   std::cout << "# recipe\n" << checked.loaded.Listing();
   PrintModel(source);
-  if (!frozen.empty()) std::cout << source.specs.size() - frozen.size() << " of " << source.specs.size() << " tensors train\n";
+  if (!tensors.frozen.empty()) std::cout << source.specs.size() - tensors.frozen.size() << " of " << source.specs.size() << " tensors train\n";
   std::cout << "\n# text\n" << DescribeText(recipe, text);
   VOLERY_RETURN_IF_ERROR(PrintFiles(recipe));
-  std::cout << "\n# memory\n" << ItemLines(TrainingQuestion(trainer, source, program_bytes));
+  policy::MemoryQuestion question = TrainingQuestion(trainer, source, program_bytes);
+  for (const native::TensorSpec& spec : source.specs) {
+    if (tensors.frozen.contains(spec.name)) question.frozen += std::accumulate(spec.shape.begin(), spec.shape.end(), int64_t{1}, std::multiplies<>());
+  }
+  std::cout << "\n# memory\n" << ItemLines(question);
   return OkStatus();
 }
 

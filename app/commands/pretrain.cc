@@ -26,7 +26,7 @@ struct Prepared {
   CheckedRecipe checked;
   policy::ModelSource source;
   native::NamedTensors weights;
-  std::set<std::string> frozen;
+  TensorChoices tensors;
   PretrainText text;
 };
 
@@ -34,11 +34,11 @@ StatusOr<Prepared> Prepare(CheckedRecipe checked) {
   const config::Recipe& recipe = checked.recipe();
   tensor::SetComputeThreads(TrainerThreads(recipe));
   VOLERY_ASSIGN_OR_RETURN(policy::ModelSource source, OpenRecipeModel(checked, true));
-  VOLERY_ASSIGN_OR_RETURN(std::set<std::string> frozen, CheckPretrain(recipe, source));
+  VOLERY_ASSIGN_OR_RETURN(TensorChoices tensors, CheckPretrain(recipe, source));
   native::NamedTensors weights = std::move(source.weights);
   source.weights.clear();
   VOLERY_ASSIGN_OR_RETURN(PretrainText text, MakePretrainText(recipe, source));
-  return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(frozen), std::move(text)};
+  return Prepared{std::move(checked), std::move(source), std::move(weights), std::move(tensors), std::move(text)};
 }
 
 class PretrainRun {
@@ -75,7 +75,7 @@ class PretrainRun {
   const config::Recipe& recipe() const { return prepared_.checked.recipe(); }
 
   StatusOr<std::unique_ptr<training::NextTokenTrainer>> MakeTrainer() {
-    return MakeNextTokenTrainer(recipe(), prepared_.source, std::move(prepared_.weights), prepared_.frozen, comm_);
+    return MakeNextTokenTrainer(recipe(), prepared_.source, std::move(prepared_.weights), prepared_.tensors, comm_);
   }
 
   void FillParts(data::TextTrainer& trainer, orchestration::PretrainParts& parts) const {

@@ -98,6 +98,7 @@ struct PretrainRecipe {
   std::string order = "shuffled", documents = "joined";
   int64_t magic_prime = 0, end_id = -1;
   std::vector<std::string> trainable;
+  nlohmann::json lr_scale = nlohmann::json::object();
   double l2wrap = 0;
   bool operator==(const PretrainRecipe&) const = default;
 };

@@ -115,6 +115,9 @@ std::vector<Key> PretrainKeys() {
           "token behind every document of text; -1: the tokenizer's end token"),
       KEY(pretrain.trainable, kTexts, NONE, NONE,
           "patterns of tensor names (* ? [...]); others stay as they are; []: all train"),
+      KEY(pretrain.lr_scale, kOptions, NONE, NONE,
+          "factors of the learning rate by patterns of tensor names, in place of the model's own, such as "
+          "{ \"*.time_decay\" = 5.0 }; the longest pattern that matches counts"),
       KEY(pretrain.l2wrap, kNumber, Within(0, 1), NONE,
           "pulls each row's largest logit towards 0: this times the logit is added to its gradient, over "
           "the step's tokens (the papers' code: 1e-4)"),

@@ -31,11 +31,12 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
     return sum;
   };
   const int64_t master = q.parameters * q.master_bytes, training = q.trains ? 1 : 0;
+  const int64_t gradients = training * (q.parameters - q.frozen) * q.master_bytes;
   const int64_t both = list(
       {{"the program and its libraries", q.program_bytes},
        {Cat(q.trains ? "master weights (" : "weights as read (", ElementName(q.master_bytes), ")"), master},
-       {Cat("gradients (", ElementName(q.master_bytes), ")"), training * master},
-       {"Adam's moments (2 a parameter)", training * 2 * master},
+       {Cat("gradients (", ElementName(q.master_bytes), ")"), gradients},
+       {"Adam's moments (2 a parameter)", 2 * gradients},
        {"weights to compute with (bfloat16)", q.compute_bytes == 2 ? training * 2 * q.parameters : 0},
        {"frozen reference weights", q.reference ? training * master : 0}});
   const int64_t trainer = list(

@@ -10,6 +10,7 @@ namespace volery::policy {
 
 struct MemoryQuestion {
   int64_t parameters = 0;       // elements of all weights
+  int64_t frozen = 0;           // of them that don't train: no gradient, no moments
   int64_t vocabulary_rows = 0;  // of the head
   int64_t layers = 0, width = 0;
   int64_t saved_elements = 0;  // of a token and block, for the backward pass; 0: a guess from the width

@@ -79,8 +79,13 @@ StatusOr<std::unique_ptr<NextTokenTrainer>> NextTokenTrainer::Create(NextTokenSe
     return InvalidError("the tokenizer has ", setup.vocabulary, " ids but the model predicts ", rows,
                         "; use the tokenizer the model was made for");
   }
+  std::vector<native::TensorSpec> specs = setup.model->parameters();
+  for (native::TensorSpec& spec : specs) {
+    const auto found = setup.lr_scale.find(spec.name);
+    if (found != setup.lr_scale.end()) spec.lr_scale = found->second;
+  }
   VOLERY_ASSIGN_OR_RETURN(
-      auto store, ParameterStore::Create(setup.model->parameters(), setup.initial, setup.options.dtype,
+      auto store, ParameterStore::Create(specs, setup.initial, setup.options.dtype,
                                          setup.options.device, setup.frozen));
   if (store->ranges().empty()) return InvalidError("no tensor is left to train; see pretrain.trainable");
   setup.initial.clear();

@@ -9,6 +9,7 @@
 //
 // The trainer's thread only.
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -28,6 +29,7 @@ struct NextTokenSetup {
   int64_t vocabulary = 0;                // ids of the tokenizer; ids from there on have probability 0
   std::set<std::string> frozen;          // tensors that don't train (trainable.h)
   double l2wrap = 0;                     // see Head::Backward; over the tokens of a step
+  std::map<std::string, double> lr_scale = {};  // in place of the model's own (trainable.h)
 };
 
 class NextTokenTrainer : public data::TextTrainer {

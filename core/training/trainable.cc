@@ -20,6 +20,11 @@ std::string SomeNames(const std::vector<native::TensorSpec>& specs) {
   return names + (specs.size() > kShownNames ? Cat(" ... ", specs.back().name) : "");
 }
 
+Status MatchesNone(const char* key, const std::string& patterns,
+                   const std::vector<native::TensorSpec>& specs) {
+  return InvalidError(key, ": no tensor of the model matches ", patterns, "; their names: ", SomeNames(specs));
+}
+
 }  // namespace
 
 StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSpec>& specs,
@@ -37,11 +42,33 @@ StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSp
     }
     if (!any) without_match += Cat(without_match.empty() ? "" : ", ", '"', pattern, '"');
   }
-  if (!without_match.empty()) {
-    return InvalidError("pretrain.trainable: no tensor of the model matches ", without_match,
-                        "; their names: ", SomeNames(specs));
-  }
+  if (!without_match.empty()) return MatchesNone("pretrain.trainable", without_match, specs);
   return frozen;
+}
+
+StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<native::TensorSpec>& specs,
+                                                           const nlohmann::json& scales) {
+  std::map<std::string, double> out;
+  std::map<std::string, std::string> by;  // the pattern that gave a tensor its factor
+  for (const auto& [pattern, factor] : scales.items()) {
+    if (!factor.is_number() || factor.get<double>() < 0)
+      return InvalidError("pretrain.lr_scale: \"", pattern, "\" = ", factor.dump(),
+                          "; a factor is a number of at least 0");
+    bool any = false;
+    for (const native::TensorSpec& spec : specs) {
+      if (!Matches(pattern, spec.name)) continue;
+      any = true;
+      std::string& before = by[spec.name];
+      if (before.size() == pattern.size())
+        return InvalidError("pretrain.lr_scale: \"", before, "\" and \"", pattern, "\" both match ", spec.name,
+                            "; make one of them longer");
+      if (before.size() > pattern.size()) continue;
+      before = pattern;
+      out[spec.name] = factor.get<double>();
+    }
+    if (!any) return MatchesNone("pretrain.lr_scale", Cat('"', pattern, '"'), specs);
+  }
+  return out;
 }
 
 }  // namespace volery::training

@@ -1,6 +1,8 @@
 #pragma once
-// Which tensors train: patterns of names to the set of tensors that stay frozen. Pure.
+// Which tensors train, and at which rate: patterns of names to sets of tensors. Pure.
 
+#include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,5 +16,11 @@ namespace volery::training {
 // do. InvalidArgument: a pattern that matches none, with names that there are.
 StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSpec>& specs,
                                               const std::vector<std::string>& trainable);
+
+// {pattern: factor of the learning rate}, in place of the model's own (TensorSpec::lr_scale). Where several
+// patterns match a tensor, the longest one counts. InvalidArgument: a factor that is no number or negative, a
+// pattern that matches none, two of one length that match the same tensor.
+StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<native::TensorSpec>& specs,
+                                                           const nlohmann::json& scales);
 
 }  // namespace volery::training

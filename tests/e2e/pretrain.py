@@ -204,6 +204,7 @@ with tempfile.TemporaryDirectory() as temporary:
         "model.family=rwkv6", parts=["labels", "pretrain.carry"])
     bad("no such labels", f"data.0.file={folder / 'ids.parquet'}", "data.0.separator=", "data.0.column=input_ids", "data.0.labels=targets",
         parts=["ids.parquet:row", '"targets"', '"labels"'])
+    bad("no such rate", 'pretrain.lr_scale={"*.time_decay"=5.0}', parts=["pretrain.lr_scale", '"*.time_decay"', "model.embed_tokens.weight"])
     bad("no trainable match", 'pretrain.trainable=["blocks.*"]', parts=['"blocks.*"', "model.embed_tokens.weight"])
     bad("context longer than the data", "pretrain.context=100000", "model.context=100000", parts=["a.txt", "pretrain.context"])
     bad("context longer than the model's", "pretrain.context=65", parts=["65", "model.context"])

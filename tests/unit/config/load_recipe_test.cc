@@ -425,6 +425,7 @@ tokenizer = "bytes"
 [pretrain]
 context = 64
 trainable = ["model.layers.1.*", "lm_head.weight"]
+lr_scale = { "*.weight" = 2.0, "lm_head.weight" = 5 }
 
 [[data]]
 file = "a.txt"
@@ -445,6 +446,7 @@ TEST(Pretrain, IsAKindOfRecipeThatReadsBack) {
   ASSERT_EQ(recipe.data.size(), 2u);
   EXPECT_EQ(recipe.data[0].file, "/recipes/a.txt");
   EXPECT_EQ(recipe.data[1].weight, 0.5);
+  EXPECT_EQ(recipe.pretrain.lr_scale.dump(), R"({"*.weight":2.0,"lm_head.weight":5})");
   EXPECT_EQ(recipe.pretrain.trainable, (std::vector<std::string>{"model.layers.1.*", "lm_head.weight"}));
   const StatusOr<LoadedRecipe> again =
       ParseRecipe({{"resolved.toml", "/elsewhere", loaded->ResolvedToml()}}, {}, "/elsewhere");
@@ -463,10 +465,10 @@ schedule = "quarter_cosin"
 )";
   EXPECT_EQ(
       Message(ParseText(text, {"pretrain.context=65", "data.2.file=c", "pretrain.magic_prime=7"}).status()),
-      "text.toml:17:13: [data.1] separator: is for plain text, but the file counts as binidx\n"
-      "text.toml:18:1: [tasks] is of `volery run`, and this is a recipe of pretraining; remove it\n"
-      "text.toml:20:1: [validation] sequences: 0 measures nothing, but other keys of [validation] are set\n"
-      "text.toml:23:12: [trainer.optim] schedule: \"quarter_cosin\" isn't known here; expected one of "
+      "text.toml:18:13: [data.1] separator: is for plain text, but the file counts as binidx\n"
+      "text.toml:19:1: [tasks] is of `volery run`, and this is a recipe of pretraining; remove it\n"
+      "text.toml:21:1: [validation] sequences: 0 measures nothing, but other keys of [validation] are set\n"
+      "text.toml:24:12: [trainer.optim] schedule: \"quarter_cosin\" isn't known here; expected one of "
       "\"constant\", \"linear\", \"cosine\", \"exponential\", \"quarter_cosine\", \"one_minus_sqrt\"; did "
       "you "
       "mean \"quarter_cosine\"?\n"

@@ -35,6 +35,11 @@ TEST(Memory, CountsEveryCopy) {
   int64_t sum = 0;
   for (const MemoryItem& item : items) sum += item.label == "total" ? 0 : item.bytes;
   EXPECT_EQ(items.back().bytes, sum);
+  q.frozen = 900;
+  EXPECT_EQ(Of(EstimateMemory(q), "master weights (float32)"), 4000);
+  EXPECT_EQ(Of(EstimateMemory(q), "gradients (float32)"), 400);
+  EXPECT_EQ(Of(EstimateMemory(q), "Adam"), 800);
+  q.frozen = 0;
   q.reference = true;
   EXPECT_EQ(Of(EstimateMemory(q), "frozen reference"), 4000);
   q.trains = false;

@@ -69,7 +69,7 @@ struct Rig {
   }
   std::unique_ptr<NextTokenTrainer> Make() {
     auto trainer = NextTokenTrainer::Create(
-        {model, model->Initial(5, at::kDouble), options, &comm, TinyModel::kVocabulary, frozen, l2wrap});
+        {model, model->Initial(5, at::kDouble), options, &comm, TinyModel::kVocabulary, frozen, l2wrap, lr_scale});
     EXPECT_TRUE(trainer.ok()) << trainer.status();
     return *std::move(trainer);
   }
@@ -78,6 +78,7 @@ struct Rig {
   TrainerOptions options;
   std::set<std::string> frozen;
   double l2wrap = 0;
+  std::map<std::string, double> lr_scale;
 };
 
 std::shared_ptr<const data::TokenSource> RandomText(const std::vector<int>& lengths) {
@@ -267,6 +268,47 @@ TEST(Trainable, PatternsMatchWholeNames) {
   const Status status = FrozenTensors(model.parameters(), {"embed", "blok.*", "block"}).status();
   EXPECT_EQ(Message(status).substr(0, 72),
             "pretrain.trainable: no tensor of the model matches \"blok.*\", \"block\"; th");
+}
+
+TEST(Trainable, LearningRatesByPattern) {
+  const TinyModel model;
+  const auto scales = [&](const char* json) {
+    return LearningRateScales(model.parameters(), nlohmann::json::parse(json));
+  };
+  EXPECT_TRUE(scales("{}")->empty());
+  const auto some = scales(R"({"block.*": 2, "block.1.*": 5.5, "head": 0})");
+  ASSERT_TRUE(some.ok()) << some.status();
+  for (const native::TensorSpec& spec : model.parameters()) {
+    const bool second = spec.name.starts_with("block.1."), first = spec.name.starts_with("block.");
+    const double expected = spec.name == "head" ? 0 : second ? 5.5 : first ? 2 : -1;
+    EXPECT_EQ(some->contains(spec.name) ? some->at(spec.name) : -1, expected) << spec.name;
+  }
+  EXPECT_EQ(Message(scales(R"({"head": -1})").status()),
+            "pretrain.lr_scale: \"head\" = -1; a factor is a number of at least 0");
+  EXPECT_TRUE(Message(scales(R"({"heads": 1})").status())
+                  .starts_with("pretrain.lr_scale: no tensor of the model matches \"heads\""));
+  EXPECT_EQ(Message(scales(R"({"hea?": 1, "h*ad": 2})").status()),
+            "pretrain.lr_scale: \"h*ad\" and \"hea?\" both match head; make one of them longer");
+}
+
+TEST(NextTokenTrainer, StepsAsWideAsTheRateOfEachTensor) {
+  const data::TextBatch batch = Batch({12, 1, false});
+  const auto moved = [&](const std::map<std::string, double>& lr_scale) {
+    Rig rig;
+    rig.lr_scale = lr_scale;
+    auto trainer = rig.Make();
+    const at::Tensor before = trainer->store().masters().clone();
+    MustStep(*trainer, batch);
+    native::NamedTensors out;
+    for (const ParameterRange& range : trainer->store().ranges())
+      out[range.name] = ParameterStore::View(trainer->store().masters() - before, range);
+    return out;
+  };
+  const native::NamedTensors plain = moved({}), scaled = moved({{"head", 5}, {"embed", 0}});
+  for (const auto& [name, step] : plain) {
+    const double factor = name == "head" ? 5 : name == "embed" ? 0 : 1;
+    EXPECT_LT((scaled.at(name) - factor * step).abs().max().item<double>(), 1e-12) << name;
+  }
 }
 
 TEST(NextTokenTrainer, GoesOnFromItsFilesAsIfItHadNotStopped) {
