@@ -3,9 +3,12 @@
 #include <iostream>
 
 #include "app/command.h"
+#include "core/base/hash.h"
+#include "core/observe/last_metrics.h"
 #include "core/observe/metrics_file.h"
 #include "core/observe/tensorboard_sink.h"
 #include "core/plugin/plugin_host.h"
+#include "core/policy/model_card.h"
 
 namespace volery::app {
 namespace {
@@ -46,6 +49,25 @@ StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe&
     sinks->Add(std::move(events));
   }
   return sinks;
+}
+
+std::function<std::string(VersionId)> CardWriter(const config::LoadedRecipe& loaded, const policy::ModelSource& source, observe::FanOutSink& metrics) {
+  const config::Recipe& recipe = loaded.recipe();
+  policy::ModelCard card = policy::CardOf(source);
+  card.name = recipe.name;
+  card.training = recipe.pretrain.present ? "next-token training" : Cat("reinforcement learning (", recipe.algorithm.preset, ")");
+  card.recipe_hash = base::Sha256Hex(loaded.ResolvedToml());
+  card.program = Cat("volery ", VOLERY_VERSION);
+  auto last = std::make_shared<observe::LastMetrics>();
+  metrics.Add(last);
+  return [card, last](VersionId version) {
+    std::vector<policy::CardMetric> measured;
+    for (const auto& [name, metric] : last->values()) {
+      const bool shown = name.starts_with("eval/") || name == "validation/loss" || name == "validation/accuracy" || name == "reward/mean" || name == "loss";
+      if (shown) measured.push_back({name, metric.value, metric.step.value});
+    }
+    return policy::FormatModelCard(card, version.value, measured);
+  };
 }
 
 int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted, bool started) {

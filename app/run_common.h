@@ -2,15 +2,17 @@
 // What `volery run` and `volery pretrain` share: the command as typed, the sinks of metrics, how a run ends.
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/queue.h"
-#include "core/config/recipe.h"
+#include "core/config/load_recipe.h"
 #include "core/observe/fan_out_sink.h"
 #include "core/orchestration/run_folder.h"
+#include "core/policy/model_source.h"
 
 namespace volery::app {
 
@@ -28,6 +30,10 @@ std::string CommandText(const std::string& command, const std::vector<std::strin
 // metrics.jsonl and the event files; on a resume cut back to the steps before the checkpoint.
 StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe& recipe, const orchestration::RunFolder& folder,
                                                            const std::optional<orchestration::Checkpoint>& resume_from, bool resume);
+
+// The model card of every version that the run writes: what the recipe, the model and the newest metrics say.
+// `metrics` gets a sink that remembers them.
+std::function<std::string(VersionId)> CardWriter(const config::LoadedRecipe& loaded, const policy::ModelSource& source, observe::FanOutSink& metrics);
 
 // Prints how the run ended; its exit code.
 int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted, bool started);

@@ -65,7 +65,7 @@ RELEASES = [
     minipile("gptalpha", "gptalpha", 12, 768, 187536384, 2.6684, ABLATION),
     minipile("llama", "goldfinch-llama", 12, 768, 185637888, 2.7125, ABLATION),
     minipile("goldfinch", "goldfinch", 24, 2048, 1445257216, 2.2762, LARGE, (0.291, 48.2, ZERO_SHOT)),
-    minipile("goldfinch_1to1compression", "goldfinch", 24, 2048, None, 2.2762, LARGE),
+    Release("L24-D2048/goldfinch_1to1compression", "goldfinch", 24, 2048, None, 11),
     minipile("finch", "rwkv6", 24, 2048, 1599873024, 2.3856, LARGE, (0.243, 81.9, ZERO_SHOT)),
     minipile("llama", "goldfinch-llama", 24, 2048, 1473454080, 2.3905, LARGE, (0.263, 71.7, ZERO_SHOT)),
 ]

@@ -63,7 +63,7 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   question.logits_rows = engine.logits_rows;
   const int64_t slot = state.bytes_per_slot + question.slot_tokens * state.bytes_per_token;
   std::string text = Cat("decode state of a sequence: ", state.bytes_per_slot, " bytes and ", state.bytes_per_token, " a token (", state.holds, ")");
-  if (slot > 0) text += Cat("; ", policy::BytesText(engine.state_bytes), " hold ", engine.state_bytes / slot, " of ", question.slot_tokens, " tokens");
+  if (slot > 0) text += Cat("; ", policy::BytesText(engine.state_bytes), " hold ", engine.state_bytes / slot, " of ", question.slot_tokens, " tokens, of which ", engine.max_slots, " may be decoded at once");
   return Cat(text, "\n", ItemLines(question));
 }
 

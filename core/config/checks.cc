@@ -243,6 +243,8 @@ class Checker {
     }
     const ValidationRecipe& validation = recipe_.validation;
     TextFile("validation", validation);
+    if (!validation.labels.empty() && validation.file.empty())
+      Wrong("validation.labels", "is for validation.file; text held out of [[data]] has its labels");
     if (validation.sequences == 0 && (!validation.file.empty() || validation.every > 0))
       Wrong("validation.sequences", "0 measures nothing, but other keys of [validation] are set");
     if (pretrain.magic_prime != 0 && pretrain.order != "magic_prime")

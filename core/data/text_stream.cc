@@ -126,6 +126,7 @@ std::string TextStream::Fingerprint() const {
   for (size_t i = 0; i < sources_.size(); ++i) {
     text += Cat(" ", sources_[i].tokens->size(), " tokens in ", sources_[i].tokens->documents(),
                 " documents, ", walks_[i].windows, " windows, ", mixture_.InBlock(i), "/", Mixture::kBlock);
+    if (sources_[i].tokens->ignored() > 0) text += Cat(", ", sources_[i].tokens->ignored(), " without a loss");
   }
   return text;
 }

@@ -24,19 +24,19 @@ class MemoryTokens : public TokenSource {
     return {first, std::lower_bound(first, begins_.end(), end)};
   }
 
+  int64_t ignored() const override { return std::ranges::count(loss_mask_, uint8_t{0}); }
   void CopyLossMask(int64_t begin, std::span<uint8_t> out) const override {
     if (loss_mask_.empty()) return TokenSource::CopyLossMask(begin, out);
     std::copy_n(loss_mask_.begin() + begin, out.size(), out.begin());
   }
 
-  // `loss_mask`: one a token; empty: all count.
+  // `loss_mask`: one a token of every document, or none of any: all count.
   void Append(std::span<const int32_t> document, std::span<const uint8_t> loss_mask) {
     if (document.empty()) return;
     begins_.push_back(size());
-    if (!loss_mask.empty()) loss_mask_.resize(tokens_.size(), 1);
     tokens_.insert(tokens_.end(), document.begin(), document.end());
-    if (!loss_mask.empty()) loss_mask_.insert(loss_mask_.end(), loss_mask.begin(), loss_mask.end());
-    if (!loss_mask_.empty()) loss_mask_.resize(tokens_.size(), 1);
+    loss_mask_.insert(loss_mask_.end(), loss_mask.begin(), loss_mask.end());
+    VOLERY_CHECK(loss_mask_.empty() || loss_mask_.size() == tokens_.size());
   }
 
  private:
@@ -78,8 +78,8 @@ class BinidxTokens : public TokenSource {
 Status CheckIds(std::span<const int32_t> ids, int64_t vocabulary, const std::string& where) {
   for (int32_t id : ids) {
     if (id < 0 || id >= vocabulary) {
-      return InvalidError(where, ": token id ", id, " is outside the model's vocabulary of ", vocabulary,
-                          "; the file was made with another tokenizer");
+      return InvalidError(where, where.empty() ? "" : ": ", "token id ", id, " is outside the model's vocabulary of ",
+                          vocabulary, "; the file was made with another tokenizer");
     }
   }
   return OkStatus();
@@ -119,7 +119,7 @@ StatusOr<const nlohmann::json*> ColumnOf(const nlohmann::json& row, const std::s
   std::string names;
   for (const auto& [name, value] : row.items()) names += Cat(names.empty() ? "" : ", ", '"', name, '"');
   return InvalidError("there is no column \"", column, "\"; this row has ", names.empty() ? "none" : names,
-                      "; set ", key, " under [[data]]");
+                      "; say with `", key, "` which to read");
 }
 
 StatusOr<std::vector<int32_t>> Integers(const nlohmann::json& list, const std::string& column) {
@@ -207,7 +207,7 @@ StatusOr<std::shared_ptr<const TokenSource>> OpenTokens(const TextFile& text, in
     if (document.empty()) return OkStatus();
     VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                             document.ids ? *document.ids : encode(document.text));
-    VOLERY_RETURN_IF_ERROR(CheckIds(ids, vocabulary, text.file));
+    VOLERY_RETURN_IF_ERROR(CheckIds(ids, vocabulary, ""));  // the row is named by who calls
     tokens->Append(ids, document.loss_mask);
     return OkStatus();
   }));

@@ -27,6 +27,7 @@ class TokenSource {
   virtual void Copy(int64_t begin, std::span<int32_t> out) const = 0;
   // Where documents begin in [begin, end), ascending.
   virtual std::vector<int64_t> DocumentsIn(int64_t begin, int64_t end) const = 0;
+  virtual int64_t ignored() const { return 0; }  // tokens that the loss doesn't count
   // Tokens from `begin` as Copy: 1 where the loss counts them, 0 where labels say that it doesn't.
   virtual void CopyLossMask(int64_t begin, std::span<uint8_t> out) const;
 };

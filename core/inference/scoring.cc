@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include "core/inference/sampler.h"
 #include "core/tensor/guard.h"
@@ -51,7 +53,7 @@ native::Batch MakeBatch(const Sequences& sequences, std::span<const size_t> memb
   return batch;
 }
 
-// Log-prob of targets[r] under row r of `logits`; -1: no target.
+// Log-prob of targets[r] under row r of `logits`; -1: no target, then 0, or NaN where the row isn't finite.
 void ScoreRows(const at::Tensor& logits, std::span<const int32_t> targets, const ScoreOptions& options,
                std::span<float> out) {
   const int64_t width =
@@ -60,14 +62,15 @@ void ScoreRows(const at::Tensor& logits, std::span<const int32_t> targets, const
   const float* rows = scaled.const_data_ptr<float>();
   nn::ForRows(static_cast<int64_t>(targets.size()), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      if (targets[r] < 0) continue;
       const std::span<const float> z(rows + r * width, static_cast<size_t>(width));
-      out[r] = static_cast<float>(static_cast<double>(z[targets[r]]) - LogSumExp(z));
+      const double partition = LogSumExp(z), logit = targets[r] < 0 ? partition : static_cast<double>(z[targets[r]]);
+      out[r] = static_cast<float>(logit - partition);
     }
   });
 }
 
-void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<const size_t> members,
+// Returns the first token whose logits aren't finite, as (sequence, position).
+std::optional<std::pair<size_t, int64_t>> ScoreBatch(native::Model& model, const Sequences& sequences, std::span<const size_t> members,
                 const ScoreOptions& options, std::vector<TokenScores>& results) {
   native::Batch batch = MakeBatch(sequences, members, options.device);
   std::unique_ptr<native::TrainContext> context = model.Begin(batch);
@@ -90,24 +93,17 @@ void ScoreBatch(native::Model& model, const Sequences& sequences, std::span<cons
   }
   const at::Tensor all = options.logits ? at::cat(kept) : at::Tensor();
   int64_t begin = 0;
+  std::optional<std::pair<size_t, int64_t>> bad;
   for (size_t member : members) {
     const int64_t length = static_cast<int64_t>(sequences[member].size());
+    const auto own = std::span(logprobs).subspan(static_cast<size_t>(begin), static_cast<size_t>(length));
+    const auto first = std::ranges::find_if(own, [](float logprob) { return !std::isfinite(logprob); });
+    if (!bad && first != own.end()) bad = {member, first - own.begin()};
     results[member].logprobs.assign(logprobs.begin() + begin, logprobs.begin() + begin + length - 1);
     if (options.logits) results[member].logits = all.narrow(0, begin, length).clone();
     begin += length;
   }
-}
-
-Status CheckFinite(const std::vector<TokenScores>& scores) {
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const auto bad =
-        std::ranges::find_if(scores[i].logprobs, [](float logprob) { return !std::isfinite(logprob); });
-    if (bad != scores[i].logprobs.end()) {
-      return InternalError("the logits of sequence ", i, " at position ", bad - scores[i].logprobs.begin(),
-                           " are not finite; the model has diverged or its file is damaged");
-    }
-  }
-  return OkStatus();
+  return bad;
 }
 
 }  // namespace
@@ -116,12 +112,13 @@ StatusOr<std::vector<TokenScores>> ScoreTokens(native::Model& model, const Seque
                                                const ScoreOptions& options) {
   VOLERY_RETURN_IF_ERROR(CheckSequences(model.info(), sequences, options));
   std::vector<TokenScores> results(sequences.size());
+  std::optional<std::pair<size_t, int64_t>> bad;
   VOLERY_RETURN_IF_ERROR(tensor::Guard(Cat("scoring with model family ", model.info().family), [&] {
     at::NoGradGuard no_grad;
     std::vector<size_t> members;
     int64_t tokens = 0;
     const auto flush = [&] {
-      if (!members.empty()) ScoreBatch(model, sequences, members, options, results);
+      if (!members.empty() && !bad) bad = ScoreBatch(model, sequences, members, options, results);
       members.clear();
       tokens = 0;
     };
@@ -134,7 +131,10 @@ StatusOr<std::vector<TokenScores>> ScoreTokens(native::Model& model, const Seque
     }
     flush();
   }));
-  VOLERY_RETURN_IF_ERROR(CheckFinite(results));
+  if (bad) {
+    return InternalError("the logits of sequence ", bad->first, " at position ", bad->second,
+                         " are not finite; the model has diverged or its file is damaged");
+  }
   return results;
 }
 

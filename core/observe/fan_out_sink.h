@@ -9,10 +9,10 @@
 
 namespace volery::observe {
 
-// Owns its sinks. All of them get every call, also when an earlier one fails; the first error is returned.
+// Keeps its sinks alive. All of them get every call, also when an earlier one fails; the first error is returned.
 class FanOutSink : public base::MetricSink {
  public:
-  void Add(std::unique_ptr<base::MetricSink> sink) { sinks_.push_back(std::move(sink)); }
+  void Add(std::shared_ptr<base::MetricSink> sink) { sinks_.push_back(std::move(sink)); }
 
   Status Write(StepId step, const base::MetricRow& row, const std::string& note) override {
     return ForEach([&](base::MetricSink& sink) { return sink.Write(step, row, note); });
@@ -29,7 +29,7 @@ class FanOutSink : public base::MetricSink {
     return first;
   }
 
-  std::vector<std::unique_ptr<base::MetricSink>> sinks_;
+  std::vector<std::shared_ptr<base::MetricSink>> sinks_;
 };
 
 }  // namespace volery::observe

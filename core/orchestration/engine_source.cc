@@ -229,6 +229,7 @@ Status EngineSource::Submit(data::GroupSpec spec) {
 Status EngineSource::Decode() {
   VOLERY_ASSIGN_OR_RETURN(std::vector<data::FinishedSequence> finished, engine_.Step());
   Moved(sampler_entry_);
+  const auto done = static_cast<int64_t>(finished.size());
   std::vector<data::Group> complete;
   for (data::FinishedSequence& sequence : finished)
     VOLERY_RETURN_IF_ERROR(Collect(std::move(sequence), complete));
@@ -237,7 +238,7 @@ Status EngineSource::Decode() {
   tokens_ += stats.decoded_tokens - decoded_before_;
   decoded_before_ = stats.decoded_tokens;
   live_ = stats.live;
-  most_live_ = std::max(most_live_, live_);
+  most_live_ = std::max(most_live_, live_ + done);
   for (data::Group& group : complete) finished_.push_back(std::move(group));
   if (!complete.empty()) changed_.notify_all();
   return OkStatus();

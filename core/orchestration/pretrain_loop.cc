@@ -123,7 +123,9 @@ class PretrainRun {
     const Status reason(
         StatusCode::kAborted,
         Cat(state_.skipped_in_a_row, " steps in a row changed nothing, the last one was step ",
-            state_.step.value - 1, " (", result.reason, "); lower the learning rate or look at the text"));
+            state_.step.value - 1, " (", result.reason, ")",
+            result.outcome == data::StepOutcome::kSkippedNotFinite ? "; lower the learning rate or look at the text"
+                                                                   : ""));
     state_.skipped_in_a_row = 0;
     VOLERY_RETURN_IF_ERROR(Save());
     return result_.checkpoint ? Annotate(reason, "the state is saved in ", result_.checkpoint->path) : reason;
@@ -158,13 +160,13 @@ class PretrainRun {
     return OkStatus();
   }
 
-  // What was trained so far is kept.
-  Status Diverged() {
-    if (state_.step.value > 0) VOLERY_RETURN_IF_ERROR(Save());
+  // Nothing is saved: it would push out a state that was good.
+  Status Diverged() const {
     const Status reason(StatusCode::kAborted, Cat("the validation loss of version ", state_.step,
                                                   " is not finite; the model has diverged or its file is "
                                                   "damaged"));
-    return result_.checkpoint ? Annotate(reason, "the state is saved in ", result_.checkpoint->path) : reason;
+    if (!result_.checkpoint) return reason;
+    return Annotate(reason, "lower the learning rate; the newest checkpoint is ", result_.checkpoint->path);
   }
 
   Status Save() {

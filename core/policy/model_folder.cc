@@ -181,7 +181,12 @@ Status FolderModelWriter::WriteInside(const std::string& folder, const data::Wei
   VOLERY_RETURN_IF_ERROR(RemoveStale(folder, shards));
   for (const auto& [name, bytes] : model_.files)
     VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(folder + "/" + name, bytes));
+  VOLERY_RETURN_IF_ERROR(WriteCard(folder, version.id()));
   return base::WriteFileAtomic(folder + "/config.json", config);
+}
+
+Status FolderModelWriter::WriteCard(const std::string& folder, VersionId version) const {
+  return model_.card ? base::WriteFileAtomic(folder + "/README.md", model_.card(version)) : OkStatus();
 }
 
 Status FolderModelWriter::Write(const std::string& folder, const data::WeightVersion& version) {

@@ -289,7 +289,7 @@ StatusOr<ModelSource> ModelFromScratch(const native::ScratchConfig& config, uint
     return InvalidError(
         "a model from scratch needs a tokenizer: \"bytes\", \"characters\", \"world\" or a path");
   ModelSource source;
-  source.where = "model from scratch";
+  source.where = kFromScratch;
   VOLERY_ASSIGN_OR_RETURN(source.tokenizer, OpenTokenizerSource(options.tokenizer, options.characters));
   native::ScratchConfig filled = config;
   if (filled.vocabulary <= 0) filled.vocabulary = source.tokenizer.tokenizer->size();

@@ -34,8 +34,10 @@ struct OpenOptions {
   bool needs_tokenizer = true;  // false: a folder without a tokenizer opens, for whoever only has token ids
 };
 
+constexpr const char* kFromScratch = "model from scratch";
+
 struct ModelSource {
-  std::string where;                            // path, or "model from scratch"
+  std::string where;                            // path, or kFromScratch
   std::string config_json;                      // in the form of config.json
   std::string generation_config_json;           // of the folder; empty: there is none
   const native::ModelFamily* family = nullptr;  // lives until the process ends

@@ -141,7 +141,9 @@ StatusOr<data::StepResult> NextTokenTrainer::Step(const data::TextBatch& batch) 
   result.metrics = {{"lr", lr}, {"tokens", static_cast<double>(counts.tokens)}};
   if (counts.tokens == 0) {
     result.outcome = data::StepOutcome::kSkippedNoSignal;
-    result.reason = "no token of the step is predicted: all its documents have one token";
+    result.reason =
+        "no token of the step is predicted: its documents have one token each, or their labels ask for no "
+        "loss; raise pretrain.sequences or look at the text";
     return result;
   }
   store_->ZeroGradients();

@@ -49,26 +49,30 @@ StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSp
 StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<native::TensorSpec>& specs,
                                                            const nlohmann::json& scales) {
   std::map<std::string, double> out;
-  std::map<std::string, std::string> by;  // the pattern that gave a tensor its factor
+  std::set<std::string> unmatched;
   for (const auto& [pattern, factor] : scales.items()) {
     if (!factor.is_number() || factor.get<double>() < 0)
       return InvalidError("pretrain.lr_scale: \"", pattern, "\" = ", factor.dump(),
                           "; a factor is a number of at least 0");
-    bool any = false;
-    for (const native::TensorSpec& spec : specs) {
-      if (!Matches(pattern, spec.name)) continue;
-      any = true;
-      std::string& before = by[spec.name];
-      if (before.size() == pattern.size())
-        return InvalidError("pretrain.lr_scale: \"", before, "\" and \"", pattern, "\" both match ", spec.name,
-                            "; make one of them longer");
-      if (before.size() > pattern.size()) continue;
-      before = pattern;
-      out[spec.name] = factor.get<double>();
-    }
-    if (!any) return MatchesNone("pretrain.lr_scale", Cat('"', pattern, '"'), specs);
+    unmatched.insert(pattern);
   }
-  return out;
+  for (const native::TensorSpec& spec : specs) {
+    std::string longest, rival;  // patterns of the same length
+    for (const auto& [pattern, factor] : scales.items()) {
+      if (!Matches(pattern, spec.name)) continue;
+      unmatched.erase(pattern);
+      if (pattern.size() == longest.size()) rival = pattern;
+      if (pattern.size() > longest.size()) longest = pattern;
+    }
+    if (!rival.empty() && rival.size() == longest.size())
+      return InvalidError("pretrain.lr_scale: \"", longest, "\" and \"", rival, "\" both match ", spec.name,
+                          "; make one of them longer");
+    if (!longest.empty()) out[spec.name] = scales.at(longest).get<double>();
+  }
+  if (unmatched.empty()) return out;
+  std::string names;
+  for (const std::string& pattern : unmatched) names += Cat(names.empty() ? "" : ", ", '"', pattern, '"');
+  return MatchesNone("pretrain.lr_scale", names, specs);
 }
 
 }  // namespace volery::training

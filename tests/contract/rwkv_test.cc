@@ -9,6 +9,7 @@
 
 #include "core/policy/model_source.h"
 #include "core/policy/pth_file.h"
+#include "core/training/trainable.h"
 #include "model_fixture.h"
 
 namespace volery::testing {
@@ -135,11 +136,21 @@ TEST(RwkvInitialise, IsThatOfTheTrainingCode) {
     for (const native::ImportedTensor& t : plan->tensors) original[t.target] = t.source;
     for (const native::TensorSpec& spec : model->parameters()) parameters[spec.name] = at::empty(spec.shape);
     model->Initialise(parameters, 11);
+    // As configs/README.md has them.
+    const char* second_stage = key == std::string("x052")
+                                   ? R"({"*.time_decay":5.0, "*.time_mix_*":5.0, "*.time_faaaa":5.0})"
+                                   : R"({"*.time_decay":5.0, "*.time_maa_?":5.0, "*.time_faaaa":5.0})";
+    const auto scales =
+        training::LearningRateScales(model->parameters(), nlohmann::json::parse(second_stage));
+    ASSERT_TRUE(scales.ok()) << scales.status();
     for (const native::TensorSpec& spec : model->parameters()) {
       const nlohmann::json& entry = recorded[key][original.at(spec.name)];
       const at::Tensor& tensor = parameters.at(spec.name);
       EXPECT_EQ(entry["shape"].get<std::vector<int64_t>>(), spec.shape) << spec.name;
       EXPECT_EQ(entry["lr_scale"].get<double>(), spec.lr_scale) << spec.name;
+      const auto second = scales->find(spec.name);
+      EXPECT_EQ(entry["lr_scale_stage_2"].get<double>(), second == scales->end() ? spec.lr_scale : second->second)
+          << spec.name;
       EXPECT_EQ(entry["weight_decay"].get<bool>(), spec.weight_decay) << spec.name;
       if (entry.contains("values")) {
         std::vector<double> values;

@@ -67,7 +67,7 @@ with tempfile.TemporaryDirectory() as temporary:
         expect_ok(volery("run", REVERSE, f"runs={folder}", f"name={family}", f"model.family={family}", "steps=1", "warmup.until=0.0001", "warmup.max_steps=4", "model.context=512",
                          "rollout.max_new_tokens=256", "rollout.kv_memory_mb=4", "rollout.groups_per_step=2", "rollout.group_size=8", "algorithm.max_refill=0", "eval.tasks=4"))
         most[family] = max(row.get("sampler/sequences", 0) for row in metrics(folder / family))
-    expect(1 <= most["llama"] <= 4 and most["rwkv6"] == 16, "sequences at once:", most)
+    expect(1 <= most["llama"] <= 4 and most["rwkv6"] >= 8, "sequences at once:", most)
     listed = expect_ok(volery("plugins", "list")).stdout
     expect(all(name in listed for name in ("qwen", "reverse_text", "format", "numeric_answer")), listed)
     expect("volery" in expect_ok(volery("version")).stdout)

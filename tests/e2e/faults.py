@@ -126,6 +126,7 @@ def recurrent(runs):
     """A decay that is NaN spoils a recurrent model's state from its first token on: every command says so. A context beyond what a model has is refused."""
     (runs.folder / "text.txt").write_text("abc" * 200)
     (runs.folder / "tokens.jsonl").write_text('{"tokens": [97, 98, 99, 97]}\n')
+    (runs.folder / "one.jsonl").write_text('{"tokens": [97]}\n')
     (runs.folder / "long.jsonl").write_text(f'{{"tokens": {[97] * 33}}}\n')
     text = runs.folder / "text.toml"
     text.write_text("""
@@ -153,7 +154,9 @@ def recurrent(runs):
         saved = checkpoint(runs.path(family))
         damaged = damage(saved, runs.folder / f"{family}-damaged", decay)
         expect_failure(1, f"generate, {family}", volery("generate", "--model", damaged, "--prompt", "abc", "--max-new-tokens", "4"), "not finite", "damaged")
-        expect_failure(1, f"score, {family}", score(damaged, "tokens.jsonl"), "sequence 0", "not finite", "damaged")
+        # A first token has no state to read; without a state it has no finite logits either.
+        for tokens in ("tokens.jsonl",) + (("one.jsonl",) if family == "goldfinch-llama" else ()):
+            expect_failure(1, f"score, {family}, {tokens}", score(damaged, tokens), "sequence 0", "not finite", "damaged")
         expect(not (runs.folder / "scores.jsonl").exists(), "scores of a damaged model")
         expect_failure(1, f"pretrain, {family}", volery("pretrain", text, f"runs={runs.folder}/runs", f"name={family}-damaged", *GIVEN, f"model.path={damaged}"),
                        "version 0 is not finite", "damaged")

@@ -88,6 +88,8 @@ with tempfile.TemporaryDirectory() as temporary:
     expect(len(measured) == 4 and measured[-1] < 3 < 5 < measured[0], measured)
     expect("validation loss:" in done and "model:" in done, done)
     expect({"grad_norm", "lr", "tokens", "tokens_seen", "tokens_per_s", "time/step", "memory/peak", "loss_at/64"} <= set(rows[1]), rows[1])
+    card = (checkpoint(runs / "first") / "README.md").read_text()
+    expect(card.startswith("---\n") and "next-token training" in card and f"| validation/loss | {measured[-1]:.9g} |" in card and str(folder) not in card, card)
     expect((runs / "first" / "recipe.toml").exists() and any((runs / "first" / "events").iterdir()), "run folder")
     generated = expect_ok(volery("generate", "--model", checkpoint(runs / "first"), "--prompt", "Anna has", "--max-new-tokens", 4, "--temperature", 0)).stdout
     expect(generated.strip() != "", "nothing generated")
@@ -153,6 +155,8 @@ with tempfile.TemporaryDirectory() as temporary:
                               env=environment(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))) for rank in (0, 1)]
     output = [rank.communicate(timeout=300)[0] for rank in ranks]
     expect(all(rank.returncode == 0 for rank in ranks), [rank.returncode for rank in ranks], *output)
+    by_one, by_two = ([row[key] for row in metrics(runs / run) for key in row if key.startswith("validation/")] for run in ("one", "two"))
+    expect(len(by_one) > 4 and np.allclose(by_one, by_two, rtol=1e-9, atol=0), "validation of one and two ranks", by_one, by_two)
     one, two = weights(checkpoint(runs / "one")), weights(checkpoint(runs / "two"))
     worst = max(float(np.abs(one[k] - two[k]).max()) for k in one)
     print("two ranks: largest difference of a weight:", worst)

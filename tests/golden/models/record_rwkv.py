@@ -415,7 +415,7 @@ def record_init(folder):
     with open(os.path.join(folder, "src", "model.py"), "rb") as f:
         assert hashlib.sha256(f.read()).hexdigest() == REFERENCE_SHA256, f"{folder} isn't {REFERENCE}"
     record = {"reference": REFERENCE, "sizes": dict(INIT, dim_ffn=inner_width(INIT["n_embd"])),
-              "optimiser": "my_pile_stage 1, layerwise_lr 1, weight_decay > 0"}
+              "optimiser": "my_pile_stage 1 (and 2 for lr_scale_stage_2), layerwise_lr 1, weight_decay > 0"}
     for version in ("x052", "x060"):
         torch.manual_seed(7)
         module = load_reference(folder, version)
@@ -431,6 +431,10 @@ def record_init(folder):
         for group in model.configure_optimizers():
             for p in group["params"]:
                 groups[id(p)] = {"lr_scale": group["my_lr_scale"], "weight_decay": group["weight_decay"] > 0}
+        args.my_pile_stage = 2
+        for group in model.configure_optimizers():
+            for p in group["params"]:
+                groups[id(p)]["lr_scale_stage_2"] = group["my_lr_scale"]
         names = {name: p for name, p in model.named_parameters()}
         assert set(names) == set(parameters) and len(groups) == len(names)
         record[version] = {name: dict(describe(name, t.detach()), **groups[id(names[name])])

@@ -153,6 +153,56 @@ TEST(TextBatch, JoinedContextsFollowOneAnother) {
   }
 }
 
+// Tokens 0, 1, 2 ... of which the loss counts those that 3 divides.
+class Thirds : public TokenSource {
+ public:
+  explicit Thirds(std::vector<int64_t> begins, int64_t size) : begins_(std::move(begins)), size_(size) {}
+  int64_t size() const override { return size_; }
+  int64_t documents() const override { return static_cast<int64_t>(begins_.size()); }
+  void Copy(int64_t begin, std::span<int32_t> out) const override {
+    std::iota(out.begin(), out.end(), static_cast<int32_t>(begin));
+  }
+  std::vector<int64_t> DocumentsIn(int64_t begin, int64_t end) const override {
+    std::vector<int64_t> in;
+    std::ranges::copy_if(begins_, std::back_inserter(in), [&](int64_t b) { return b >= begin && b < end; });
+    return in;
+  }
+  int64_t ignored() const override { return size_ - (size_ + 2) / 3; }
+  void CopyLossMask(int64_t begin, std::span<uint8_t> out) const override {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = (begin + static_cast<int64_t>(i)) % 3 == 0 ? 1 : 0;
+  }
+
+ private:
+  std::vector<int64_t> begins_;
+  int64_t size_;
+};
+
+TEST(TextBatch, TheLossMaskGoesWithItsTokens) {
+  const Thirds text({0, 4, 5, 14, 23}, 41);
+  for (const bool apart : {false, true}) {
+    const TextWindow lanes[] = {{&text, 0}, {&text, 20}};
+    const TextBatch batch = MakeTextBatch(lanes, {10, 2, apart});
+    int64_t sequences = 0;
+    for (const TextChunk& chunk : batch.chunks) {
+      for (const TrainSequence& sequence : chunk.sequences) {
+        ++sequences;
+        EXPECT_EQ(sequence.loss_mask[0], 0);
+        for (size_t i = 1; i < sequence.tokens.size(); ++i)
+          EXPECT_EQ(sequence.loss_mask[i], sequence.tokens[i] % 3 == 0 ? 1 : 0) << sequence.tokens[i];
+      }
+    }
+    EXPECT_EQ(sequences, apart ? 7 : 4);
+  }
+}
+
+TEST(TextStream, LabelsBelongToTheText) {
+  const TextStreamOptions options = Options(5, 2, TextOrder::kSequential);
+  const auto plain = Counting({4, 1, 9, 9, 18});
+  const auto labelled = std::make_shared<const Thirds>(std::vector<int64_t>{0, 4, 5, 14, 23}, 41);
+  EXPECT_EQ(Make(options, {{labelled, "t", 1}}).Fingerprint(),
+            Make(options, {{plain, "t", 1}}).Fingerprint() + ", 27 without a loss");
+}
+
 TEST(TextBatch, DocumentsApartStartAfresh) {
   // Documents begin at 0, 6, 8 and 9; contexts are tokens 0 to 3, 4 to 7 and 8 to 11.
   const auto tokens = Counting({6, 2, 1, 20});

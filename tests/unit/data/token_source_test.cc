@@ -56,7 +56,7 @@ TEST_F(TokenSourceTest, JsonLinesGiveTheirColumn) {
   EXPECT_EQ((*tokens)->documents(), 2);
   EXPECT_EQ(
       ErrorOf({file, "jsonl", "body"}),
-      Cat(file, ":1: there is no column \"body\"; this row has \"n\", \"text\"; set column under [[data]]"));
+      Cat(file, ":1: there is no column \"body\"; this row has \"n\", \"text\"; say with `column` which to read"));
   EXPECT_EQ(ErrorOf({file, "jsonl", "n"}), Cat(file, ":1: column \"n\" holds a number, neither text nor token ids"));
   EXPECT_NE(ErrorOf({Write("b.jsonl", "{\"text\": \"a\"}\n{\"te"), "jsonl"}).find("b.jsonl:2"),
             std::string::npos);
@@ -79,12 +79,13 @@ TEST_F(TokenSourceTest, RowsMayHoldTokenIdsAndLabels) {
   ASSERT_TRUE(labelled.ok()) << labelled.status();
   (*labelled)->CopyLossMask(1, mask);
   EXPECT_EQ(mask, (std::vector<uint8_t>{1, 0, 0, 0, 1}));
+  EXPECT_EQ((*labelled)->ignored(), 4);
+  EXPECT_EQ((*unlabelled)->ignored(), 0);
 
   EXPECT_EQ(ErrorOf({file, "jsonl", "input_ids", "", "labels"}),
-            Cat(file, ":2: there is no column \"labels\"; this row has \"input_ids\"; set labels under [[data]]"));
+            Cat(file, ":2: there is no column \"labels\"; this row has \"input_ids\"; say with `labels` which to read"));
   EXPECT_EQ(ErrorOf({file, "jsonl", "input_ids"}, 9),
-            Cat(file, ":3: ", file,
-                ": token id 9 is outside the model's vocabulary of 9; the file was made with another tokenizer"));
+            Cat(file, ":3: token id 9 is outside the model's vocabulary of 9; the file was made with another tokenizer"));
   const auto refused = [&](const std::string& row) {
     return ErrorOf({Write("bad.jsonl", row), "jsonl", "i", "", "l"});
   };

@@ -1,5 +1,7 @@
 #include "core/policy/model_folder.h"
 
+#include "core/policy/model_card.h"
+
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,6 +58,33 @@ struct Fixture {
   std::shared_ptr<const TensorVersion> version;
   ModelExport model;
 };
+
+TEST(ModelFolder, ACardSaysWhatTheModelIs) {
+  Fixture f;
+  ModelCard card = CardOf(f.source);
+  EXPECT_EQ(card.start, "");
+  card.name = "sums: \"first\"";
+  card.training = "next-token training";
+  card.recipe_hash = "abc";
+  card.program = "volery 1";
+  f.model.card = [&](VersionId version) {
+    return FormatModelCard(card, version.value, {{"validation/loss", 0.25, 3}});
+  };
+  const std::string folder = f.temporary.File("model");
+  const FolderModelWriter writer(f.model);
+  ASSERT_TRUE(FolderModelWriter(f.model).Write(folder, *f.version).ok());
+  const std::string first = base::ReadFile(folder + "/README.md").value();
+  EXPECT_TRUE(first.starts_with(Cat("---\npipeline_tag: text-generation\ntags:\n- volery\n- \"", f.source.info.family,
+                                    "\"\n---\n# sums: \"first\"\n")))
+      << first;
+  for (const std::string part : {"next-token training, 0 steps", "Started from: nothing", "volery 1", "SHA-256: abc",
+                                 "| validation/loss | 0.25 | 3 |", "volery generate --model . --prompt"})
+    EXPECT_NE(first.find(part), std::string::npos) << part << first;
+  ASSERT_TRUE(writer.WriteCard(folder, VersionId(7)).ok());
+  EXPECT_NE(base::ReadFile(folder + "/README.md").value().find("7 steps"), std::string::npos);
+  f.source.where = "/home/someone/models/base-7b";
+  EXPECT_EQ(CardOf(f.source).start, "base-7b");
+}
 
 TEST(ModelFolder, WhatIsWrittenOpensToTheSameModelAndWritesTheSameBytes) {
   Fixture f;

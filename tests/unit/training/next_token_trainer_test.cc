@@ -289,6 +289,7 @@ TEST(Trainable, LearningRatesByPattern) {
                   .starts_with("pretrain.lr_scale: no tensor of the model matches \"heads\""));
   EXPECT_EQ(Message(scales(R"({"hea?": 1, "h*ad": 2})").status()),
             "pretrain.lr_scale: \"h*ad\" and \"hea?\" both match head; make one of them longer");
+  EXPECT_EQ(scales(R"({"h*d": 1, "he*": 2, "head": 3})")->at("head"), 3);
 }
 
 TEST(NextTokenTrainer, StepsAsWideAsTheRateOfEachTensor) {
