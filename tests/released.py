@@ -263,7 +263,10 @@ def check_lambada(volery, release, arguments):
 
 
 def check_loss(volery, release, shape, arguments):
-    context = min(arguments.context, shape[4])
+    trained = 2048 if release and release.name.startswith("L24-") else 1024
+    context = min(arguments.context or trained, shape[4])
+    if context < (arguments.context or trained):
+        print(f"  the model's context is {context}: a folder whose config.json says more allows for more")
     loss, count = measure_loss(volery, volery.tokens(arguments.data), context, arguments.limit)
     print(f"loss: {loss:.4f} a token over {count} tokens, contexts of {context}")
     if not release or not release.loss:
@@ -288,7 +291,7 @@ def parse():
     parser.add_argument("--release", metavar="NAME", help="which of the releases of one shape it is")
     parser.add_argument("--any", action="store_true", help="measure also what is no release; there is no figure then")
     parser.add_argument("--first", type=lambda word: [] if word == "none" else [int(word)], metavar="ID", help="token in front of a passage, or none (0 for World, 11, a line feed, for GoldFinch: as their authors do)")
-    parser.add_argument("--context", type=int, default=1024, help="tokens of a context of the loss (1024; at most the model's)")
+    parser.add_argument("--context", type=int, help="tokens of a context of the loss (as its authors trained, at most the model's; else 1024)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="cores to use; 0: all")
@@ -299,7 +302,7 @@ def parse():
             fail(f"{path}: no such file or folder")
     if arguments.data and arguments.data.suffix not in (".jsonl", ".idx", ".parquet", ".txt"):
         fail(f"{arguments.data}: neither LAMBADA (.jsonl) nor text for the loss (.idx, .parquet, .txt)")
-    if arguments.limit < 0 or arguments.context < 2:
+    if arguments.limit < 0 or (arguments.context is not None and arguments.context < 2):
         fail("--limit must be 0 or more, --context 2 or more")
     if not pathlib.Path(VOLERY).exists():
         fail(f"{VOLERY}: not there; ./bootstrap.sh build makes it, VOLERY_BINARY names another")

@@ -205,9 +205,10 @@ struct PlainLoop {
   // Of the last head that ran forward, `heads` times (each head's states take the same memory).
   __attribute__((target_clones("avx512f", "avx2", "default"))) void Backward(
       const float* r, const float* k, const float* v, const float* w, const float* u, const float* gy, float* gr,
-      float* gk, float* gv, float* gw) {
+      float* gk, float* gv, float* gw, float* gu) {
     const int64_t row = heads * kN;
     std::vector<float> g(static_cast<size_t>(kN * kN));
+    std::fill_n(gu, row, 0.0F);
     for (int64_t h = 0; h < heads; ++h) {
       std::fill(g.begin(), g.end(), 0.0F);
       for (int64_t t = tokens - 1; t >= 0; --t) {
@@ -216,7 +217,7 @@ struct PlainLoop {
         std::fill_n(gv + at, kN, 0.0F);
         for (int64_t i = 0; i < kN; ++i) {
           const float ri = r[at + i], ki = k[at + i], wi = w[at + i], ui = u[h * kN + i];
-          float to_r = 0, to_k = 0, to_w = 0;
+          float to_r = 0, to_k = 0, to_w = 0, to_u = 0;
           float* gi = g.data() + i * kN;
           const float* s = before + i * kN;
           for (int64_t j = 0; j < kN; ++j) {
@@ -224,12 +225,14 @@ struct PlainLoop {
             to_r += gyj * (s[j] + ui * ki * vj);
             to_k += kv_gradient * vj;
             to_w += gs * s[j];
+            to_u += gyj * vj;
             gv[at + j] += kv_gradient * ki;
             gi[j] = wi * gs + ri * gyj;
           }
           gr[at + i] = to_r;
           gk[at + i] = to_k;
           gw[at + i] = to_w;
+          gu[h * kN + i] += ri * ki * to_u;
         }
       }
     }
@@ -261,24 +264,35 @@ void Recurrence(int64_t tokens, int64_t heads) {
     segments.Scan(in, heads, {});
   });
   at::Tensor y;
+  std::vector<at::Tensor> gradients;
   const double both = Nanoseconds(tokens, heads, [&] {
     y = segments.Scan(in, heads, {});
-    torch::autograd::grad({y}, {in.r, in.k, in.v, in.decay, in.u}, {grad});
+    gradients = torch::autograd::grad({y}, {in.r, in.k, in.v, in.decay, in.u}, {grad});
   });
   const at::NoGradGuard no_grad;
   PlainLoop loop{tokens, heads, {}};
   const at::Tensor w = in.decay.exp().neg().exp();
   at::Tensor out = at::empty_like(in.r), gr = at::empty_like(out), gk = at::empty_like(out), gv = at::empty_like(out),
-             gw = at::empty_like(out);
+             gw = at::empty_like(out), gu = at::empty_like(in.u);
   const auto p = [](const at::Tensor& tensor) { return tensor.data_ptr<float>(); };
   const double plain = Nanoseconds(tokens, heads, [&] {
     loop.Forward(p(in.r), p(in.k), p(in.v), p(w), p(in.u), p(out));
   });
-  const double difference = ((out - y).norm() / y.norm()).item<double>();
-  if (!(difference < 1e-4)) Must(InternalError("the plain loop gives another result: ", difference));
   const double plain_backward = Nanoseconds(tokens, heads, [&] {
-    loop.Backward(p(in.r), p(in.k), p(in.v), p(w), p(in.u), p(grad), p(gr), p(gk), p(gv), p(gw));
+    loop.Backward(p(in.r), p(in.k), p(in.v), p(w), p(in.u), p(grad), p(gr), p(gk), p(gv), p(gw), p(gu));
   });
+  // Of the last head, whose states the plain loop still has.
+  const auto check = [&](const at::Tensor& plain_result, const at::Tensor& own, const char* what) {
+    const auto last = [&](const at::Tensor& x) { return x.narrow(-1, row - PlainLoop::kN, PlainLoop::kN); };
+    const double difference = ((last(plain_result) - last(own)).norm() / last(own).norm()).item<double>();
+    if (!(difference < 1e-4)) Must(InternalError("the plain loop gives another ", what, ": ", difference));
+  };
+  check(out, y, "result");
+  check(gr, gradients[0], "gradient of r");
+  check(gk, gradients[1], "gradient of k");
+  check(gv, gradients[2], "gradient of v");
+  check(gw * w * in.decay.exp().neg(), gradients[3], "gradient of the decay");
+  check(gu, gradients[4], "gradient of u");
   std::printf(
       "{\"forward_ns\": %.1f, \"backward_ns\": %.1f, \"plain_forward_ns\": %.1f, \"plain_backward_ns\": %.1f}\n",
       forward, both - forward, plain, plain_backward);
@@ -291,7 +305,11 @@ int Main(int argc, char** argv) {
     Recurrence(std::stoll(words[1]), std::stoll(words[2]));
     return 0;
   }
-  if (words.size() < 7) {
+  size_t at = 5;
+  while (at < words.size() && words[at].find('=') != std::string::npos) ++at;
+  const std::string what = at < words.size() ? words[at] : "";
+  const size_t numbers = what == "train" ? 2 : what == "bytes" || what == "walk" ? 1 : 0;
+  if (numbers == 0 || words.size() != at + 1 + numbers || (words[1] != "float32" && words[1] != "bfloat16")) {
     std::cerr << "usage: bench_context FAMILY float32|bfloat16 LAYERS WIDTH VOCABULARY [kv_heads=N] [cache=MODE] "
                  "bytes N,N | walk N,N | train CONTEXT SEQUENCES; bench_context recurrence TOKENS HEADS\n";
     return 2;
@@ -305,16 +323,15 @@ int Main(int argc, char** argv) {
   scratch.context = 1 << 21;
   scratch.tied = false;
   std::string cache;
-  size_t at = 5;
-  for (; words[at].find('=') != std::string::npos; ++at) {
-    const std::string key = words[at].substr(0, words[at].find('=')), value = words[at].substr(key.size() + 1);
+  for (size_t i = 5; i < at; ++i) {
+    const std::string key = words[i].substr(0, words[i].find('=')), value = words[i].substr(key.size() + 1);
     if (key == "cache") cache = value;
     if (key == "kv_heads") scratch.kv_heads = std::stoll(value);
   }
   const Setup setup(scratch, words[1] == "bfloat16" ? at::kBFloat16 : at::kFloat, cache);
-  if (words[at] == "bytes") Bytes(setup, Numbers(words[at + 1]));
-  if (words[at] == "walk") WalkThrough(setup, Numbers(words[at + 1]));
-  if (words[at] == "train") Train(setup, std::stoll(words[at + 1]), std::stoll(words[at + 2]));
+  if (what == "bytes") Bytes(setup, Numbers(words[at + 1]));
+  if (what == "walk") WalkThrough(setup, Numbers(words[at + 1]));
+  if (what == "train") Train(setup, std::stoll(words[at + 1]), std::stoll(words[at + 2]));
   return 0;
 }
 
