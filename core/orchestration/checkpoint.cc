@@ -12,11 +12,12 @@ namespace volery::orchestration {
 namespace {
 
 constexpr const char* kMarker = "complete";
+constexpr const char* kCard = "README.md";
 constexpr const char* kPrefix = "step_";
 constexpr const char* kDamaged = ".damaged";
 
-// Files below `path` relative to it, sorted, without the marker; the folders themselves are appended to
-// `folders`.
+// Files below `path` relative to it, sorted, without the marker and the model card, which people edit and no
+// resume reads; the folders themselves are appended to `folders`.
 Status ListFiles(const std::string& path, const std::string& below, std::vector<std::string>& files,
                  std::vector<std::string>& folders) {
   const std::string here = below.empty() ? path : path + "/" + below;
@@ -26,7 +27,7 @@ Status ListFiles(const std::string& path, const std::string& below, std::vector<
     const std::string relative = below.empty() ? name : below + "/" + name;
     if (base::IsFolder(path + "/" + relative)) {
       VOLERY_RETURN_IF_ERROR(ListFiles(path, relative, files, folders));
-    } else if (relative != kMarker) {
+    } else if (relative != kMarker && relative != kCard) {
       files.push_back(relative);
     }
   }

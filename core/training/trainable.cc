@@ -20,9 +20,11 @@ std::string SomeNames(const std::vector<native::TensorSpec>& specs) {
   return names + (specs.size() > kShownNames ? Cat(" ... ", specs.back().name) : "");
 }
 
-Status MatchesNone(const char* key, const std::string& patterns,
+Status MatchesNone(const char* key, const std::vector<std::string>& patterns,
                    const std::vector<native::TensorSpec>& specs) {
-  return InvalidError(key, ": no tensor of the model matches ", patterns, "; their names: ", SomeNames(specs));
+  std::string quoted;
+  for (const std::string& pattern : patterns) quoted += Cat(quoted.empty() ? "" : ", ", '"', pattern, '"');
+  return InvalidError(key, ": no tensor of the model matches ", quoted, "; their names: ", SomeNames(specs));
 }
 
 }  // namespace
@@ -32,7 +34,7 @@ StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSp
   std::set<std::string> frozen;
   if (trainable.empty()) return frozen;
   for (const native::TensorSpec& spec : specs) frozen.insert(spec.name);
-  std::string without_match;
+  std::vector<std::string> unmatched;
   for (const std::string& pattern : trainable) {
     bool any = false;
     for (const native::TensorSpec& spec : specs) {
@@ -40,9 +42,9 @@ StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSp
       any = true;
       frozen.erase(spec.name);
     }
-    if (!any) without_match += Cat(without_match.empty() ? "" : ", ", '"', pattern, '"');
+    if (!any) unmatched.push_back(pattern);
   }
-  if (!without_match.empty()) return MatchesNone("pretrain.trainable", without_match, specs);
+  if (!unmatched.empty()) return MatchesNone("pretrain.trainable", unmatched, specs);
   return frozen;
 }
 
@@ -69,10 +71,8 @@ StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<nat
                           "; make one of them longer");
     if (!longest.empty()) out[spec.name] = scales.at(longest).get<double>();
   }
-  if (unmatched.empty()) return out;
-  std::string names;
-  for (const std::string& pattern : unmatched) names += Cat(names.empty() ? "" : ", ", '"', pattern, '"');
-  return MatchesNone("pretrain.lr_scale", names, specs);
+  if (!unmatched.empty()) return MatchesNone("pretrain.lr_scale", {unmatched.begin(), unmatched.end()}, specs);
+  return out;
 }
 
 }  // namespace volery::training

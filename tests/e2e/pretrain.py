@@ -101,6 +101,9 @@ with tempfile.TemporaryDirectory() as temporary:
     expect_ok(pretrain("resumed", "--resume"))
     expect(same_weights(weights(checkpoint(runs / "first")), weights(checkpoint(runs / "resumed"))), "resumed run: weights differ")
     expect(steady(runs / "first") == steady(runs / "resumed"), "resumed run: metrics differ")
+    # A run that has ended goes on from its last step.
+    longer = expect_ok(pretrain("resumed", "steps=62", "--resume")).stderr
+    expect("resuming after step 60" in longer and "damaged" not in longer and checkpoint(runs / "resumed").name == "step_62", longer)
     expect_failure(2, "existing run", pretrain("first"), "--resume", "name=", "pretrain")
     expect_failure(2, "resume with another text", pretrain("first", "pretrain.sequences=4", "steps=70", "--resume"), "another text", "4 sequences")
 

@@ -48,3 +48,7 @@ with tempfile.TemporaryDirectory() as runs:
     same(folder / "first", folder / "second", "two runs")
     interrupted(runs)
     same(folder / "first", folder / "resumed", "resumed run")
+    # A run that has ended goes on from its last step.
+    ended = checkpoint(folder / "resumed").name.removeprefix("step_")
+    longer = expect_ok(volery("run", REVERSE, f"runs={folder}", "name=resumed", *SMALL, f"steps={int(ended) + 1}", "--resume")).stderr
+    expect(f"resuming after step {ended}" in longer and "damaged" not in longer, longer)

@@ -46,6 +46,25 @@ TEST(CheckpointStore, ADamagedOneIsLeftOut) {
   EXPECT_FALSE((*store.Newest()).has_value());
 }
 
+TEST(CheckpointStore, AModelCardMayBeEdited) {
+  base::TemporaryFolder folder;
+  CheckpointStore store(folder.path(), 2);
+  ASSERT_TRUE(store
+                  .Save(StepId(1),
+                        [](const std::string& path) -> Status {
+                          VOLERY_RETURN_IF_ERROR(base::WriteFileAtomic(path + "/README.md", "a card"));
+                          return Fill(path);
+                        })
+                  .ok());
+  ASSERT_TRUE(base::WriteFileAtomic(store.PathOf(StepId(1)) + "/README.md", "a better one").ok());
+  EXPECT_TRUE(VerifyCheckpoint(store.PathOf(StepId(1))).ok());
+  ASSERT_TRUE(base::RemoveAll(store.PathOf(StepId(1)) + "/README.md").ok());
+  EXPECT_EQ((*store.Newest())->step, StepId(1));
+  // Only the folder's own card is people's: one of the trainer's files isn't.
+  ASSERT_TRUE(base::WriteFileAtomic(store.PathOf(StepId(1)) + "/trainer/state", "mada").ok());
+  EXPECT_FALSE((*store.Newest()).has_value());
+}
+
 TEST(CheckpointStore, AFailedSaveLeavesNothingBehind) {
   base::TemporaryFolder folder;
   CheckpointStore store(folder.path(), 2);
