@@ -28,7 +28,7 @@ class KernelCache final : public SlotCache {
 
   void Store(int64_t layer, std::span<const SlotRows> rows, const at::Tensor& k,
              const at::Tensor& v) override {
-    const std::vector<Row> all = ListRows(rows, {});
+    const std::vector<Row> all = ListRows(rows);
     const int64_t dim = shape_.head_dim, count = static_cast<int64_t>(all.size());
     CheckRows(k, count, shape_.kv_heads);
     CheckRows(v, count, shape_.kv_heads);
@@ -45,23 +45,36 @@ class KernelCache final : public SlotCache {
 
   at::Tensor AttendLast(int64_t layer, std::span<const SlotRows> rows, std::span<const int64_t> queries,
                         const at::Tensor& q, double scale) override {
-    const std::vector<Row> all = ListRows(rows, queries);
-    const int64_t heads = shape_.heads, dim = shape_.head_dim, count = static_cast<int64_t>(all.size());
-    CheckRows(q, count, heads);
+    int64_t count = 0, positions = 0;
+    for (size_t n = 0; n < rows.size(); n++) {
+      count += queries[n];
+      positions += queries[n] * (Used(rows[n].slot).length + rows[n].rows);
+    }
+    CheckRows(q, count, shape_.heads);
+    const int64_t heads = shape_.heads, dim = shape_.head_dim, group = heads / shape_.kv_heads;
     at::Tensor out = at::empty({count, heads * dim}, q.options());
     const kernels::Table& table = TableFor(ElementOf(q));
-    const int64_t group = heads / shape_.kv_heads;
-    int64_t positions = 0;
-    for (const Row& row : all) positions += row.position + 1;
-    const int64_t cost = positions / std::max<int64_t>(1, count) * dim * group / 8 + 200;
-    ParallelRows(count * shape_.kv_heads, cost, [&](int64_t begin, int64_t end) {
-      std::vector<float> scratch(kernels::AttendScratch(group, dim));
+    const std::vector<Tile> tiles = ListTiles(rows, queries, TileRows(count));
+    const int64_t tasks = static_cast<int64_t>(tiles.size()) * shape_.kv_heads;
+    const int64_t cost = positions * group * dim / 8 / std::max<int64_t>(1, tiles.size()) + 200;
+    ParallelRows(tasks, cost, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t++) {
-        const int64_t n = t / shape_.kv_heads, head = t % shape_.kv_heads;
-        const Row& row = all[n];
-        table.attend({At(q, n * q.stride(0) + head * group * dim), Keys(*row.slot, layer, head),
-                      Values(*row.slot, layer, head), At(out, (n * heads + head * group) * dim),
-                      scratch.data(), row.position + 1, dim, group, static_cast<float>(scale), false, false});
+        const Tile& tile = tiles[t / shape_.kv_heads];
+        const int64_t head = t % shape_.kv_heads, rows_here = static_cast<int64_t>(tile.seen.size());
+        table.attend({.q = At(q, tile.first * q.stride(0) + head * group * dim),
+                      .keys = Keys(*tile.slot, layer, head),
+                      .values = Values(*tile.slot, layer, head),
+                      .out = At(out, (tile.first * heads + head * group) * dim),
+                      .scratch = ThreadScratch(0, kernels::AttendScratch(rows_here * group, dim)),
+                      .seen = tile.seen.data(),
+                      .rows = rows_here,
+                      .q_row = q.stride(0),
+                      .out_row = heads * dim,
+                      .group = group,
+                      .head_dim = dim,
+                      .positions = tile.seen.back(),
+                      .scale = static_cast<float>(scale),
+                      .resumed = false});
       }
     });
     return out;
@@ -94,18 +107,51 @@ class KernelCache final : public SlotCache {
     int64_t position;
   };
 
-  // All rows, or the last last[i] of rows[i].
-  std::vector<Row> ListRows(std::span<const SlotRows> rows, std::span<const int64_t> last) const {
+  // Queries of consecutive tokens of one slot, which one task attends with.
+  struct Tile {
+    const Slot* slot;
+    int64_t first;           // row of the call's q
+    std::vector<long> seen;  // positions that each attends to
+  };
+
+  std::vector<Row> ListRows(std::span<const SlotRows> rows) const {
     std::vector<Row> out;
-    for (size_t n = 0; n < rows.size(); n++) {
-      const SlotRows& r = rows[n];
+    for (const SlotRows& r : rows) {
       const Slot& slot = Used(r.slot);
-      TORCH_CHECK(slot.length + r.rows <= slot.capacity, "SlotCache: slot ", r.slot, " has no room for ",
-                  r.rows, " rows");
-      for (int64_t i = last.empty() ? 0 : r.rows - last[n]; i < r.rows; i++)
-        out.push_back({&slot, slot.length + i});
+      CheckRoom(slot, r);
+      for (int64_t i = 0; i < r.rows; i++) out.push_back({&slot, slot.length + i});
     }
     return out;
+  }
+
+  // So many that keys and values are read once for as many queries as stay in cache, and no thread waits.
+  int64_t TileRows(int64_t rows) const {
+    constexpr int64_t kLeast = 16, kTasksPerThread = 4;
+    const int64_t wanted = kTasksPerThread * CurrentPool().threads();
+    return std::min<int64_t>(kernels::SegmentTokens(shape_.heads / shape_.kv_heads),
+                             std::max(kLeast, rows * shape_.kv_heads / wanted));
+  }
+
+  std::vector<Tile> ListTiles(std::span<const SlotRows> rows, std::span<const int64_t> queries,
+                              int64_t most) const {
+    std::vector<Tile> out;
+    int64_t first = 0;
+    for (size_t n = 0; n < rows.size(); n++) {
+      const Slot& slot = Used(rows[n].slot);
+      CheckRoom(slot, rows[n]);
+      const int64_t before = slot.length + rows[n].rows - queries[n];
+      for (int64_t i = 0; i < queries[n]; i++) {
+        if (i % most == 0) out.push_back({&slot, first + i, {}});
+        out.back().seen.push_back(before + i + 1);
+      }
+      first += queries[n];
+    }
+    return out;
+  }
+
+  static void CheckRoom(const Slot& slot, const SlotRows& r) {
+    TORCH_CHECK(slot.length + r.rows <= slot.capacity, "SlotCache: slot ", r.slot, " has no room for ",
+                r.rows, " rows");
   }
 
   void CheckRows(const at::Tensor& x, int64_t rows, int64_t heads) const {

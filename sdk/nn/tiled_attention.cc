@@ -26,7 +26,7 @@ TiledAttention::TiledAttention(const at::Tensor& q, int64_t heads, std::vector<i
   const int64_t rows = q.size(0);
   if (kernels_) {
     out_ = at::empty(q_.sizes(), q_.options());
-    scratch_.resize(rows * heads_ * kernels::AttendScratch(1, dim_));
+    scratch_.resize(heads_ * kernels::AttendScratch(rows, dim_));
     return;
   }
   const auto options = q.options().dtype(StatisticsType(q));
@@ -50,24 +50,32 @@ void TiledAttention::Add(const at::Tensor& k, const at::Tensor& v) {
 
 void TiledAttention::AddByKernel(const at::Tensor& k, const at::Tensor& v) {
   const int64_t count = k.size(0), rows = q_.size(0), padded = (count + kPanel - 1) / kPanel * kPanel;
-  const int64_t stride = ValueStride(dim_), scratch = kernels::AttendScratch(1, dim_);
+  const int64_t stride = ValueStride(dim_), scratch = kernels::AttendScratch(rows, dim_);
   const at::Tensor keys = at::empty({heads_, padded * dim_}, k.options()),
                    values = at::empty({heads_, count * stride}, v.options());
   const kernels::Table& table = TableFor(ElementOf(k));
+  std::vector<long> seen;  // of these positions
+  for (int64_t all : seen_) seen.push_back(all - base_);
   ParallelRows(heads_, count * (rows + 1) * dim_ / 8, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; head++) {
       char *to_keys = At(keys, head * padded * dim_), *to_values = At(values, head * count * stride);
       for (int64_t t = 0; t < count; t++)
         table.append(At(k, (t * heads_ + head) * dim_), At(v, (t * heads_ + head) * dim_), to_keys, to_values,
                      t, dim_);
-      for (int64_t row = 0; row < rows; row++) {
-        const int64_t left = seen_[row] - base_;
-        if (left <= 0) continue;
-        table.attend({At(q_, (row * heads_ + head) * dim_), to_keys, to_values,
-                      At(out_, (row * heads_ + head) * dim_),
-                      scratch_.data() + (row * heads_ + head) * scratch, std::min(left, count), dim_, 1,
-                      static_cast<float>(scale_), base_ > 0, left > count});
-      }
+      table.attend({.q = At(q_, head * dim_),
+                    .keys = to_keys,
+                    .values = to_values,
+                    .out = At(out_, head * dim_),
+                    .scratch = scratch_.data() + head * scratch,
+                    .seen = seen.data(),
+                    .rows = rows,
+                    .q_row = heads_ * dim_,
+                    .out_row = heads_ * dim_,
+                    .group = 1,
+                    .head_dim = dim_,
+                    .positions = count,
+                    .scale = static_cast<float>(scale_),
+                    .resumed = base_ > 0});
     }
   });
 }

@@ -17,21 +17,23 @@ constexpr long ValueStride(long head_dim) {
   return (head_dim + 15) / 16 * 16;
 }
 
-// One position's queries that share a key head, attending to positions [0, positions) of keys and values. These
-// may come in several calls, in order, each but the last of a multiple of 64 positions: then `scratch` carries
-// what the next call needs, and the bits are those of one call.
+// Queries of one or more rows, `group` of each that share a key head, attending to the first seen[row] of the
+// positions whose keys and values follow. These may come in several calls, in order, each but the last of a
+// multiple of 64 positions: `seen` counts from the first one of the call, `scratch` carries what the next call
+// needs, and the bits are those of one call. They don't depend on which rows are together in it, either.
 struct AttendArgs {
-  const void* q;     // [group][head_dim]
+  const void* q;     // [rows][group][head_dim], rows q_row elements apart
   const void* keys;  // panels
   const void* values;
-  void* out;       // [group][head_dim]
-  float* scratch;  // AttendScratch(group, head_dim) floats
-  long positions, head_dim, group;
+  void* out;          // [rows][group][head_dim], rows out_row apart; written with the last that a row sees
+  float* scratch;     // AttendScratch(rows * group, head_dim) floats
+  const long* seen;   // [rows]; more than `positions`: the rest comes in later calls; none: all came in earlier ones
+  long rows, q_row, out_row, group, head_dim, positions;
   float scale;
-  bool resumed, unfinished;  // not the first call; not the last: `out` isn't written
+  bool resumed;  // not the first call
 };
-constexpr long AttendScratch(long group, long head_dim) {
-  return group * (2 * ValueStride(head_dim) + 32);
+constexpr long AttendScratch(long queries, long head_dim) {
+  return queries * (2 * ValueStride(head_dim) + 32);
 }
 
 // Layer norms of `groups` parts of `width` elements in each row, all contiguous; w, b: [groups * width].

@@ -289,28 +289,48 @@ std::vector<Data> RunRows(const Table& table, Element element, long width) {
              panels = (positions + kernels::kPanel - 1) / kernels::kPanel;
   Data keys = Zeros(panels * kernels::kPanel * width), values = Zeros(positions * stride);
   Data k(Numbers(positions * width, 15)), v(Numbers(positions * width, 16)), q(Numbers(group * width, 17));
+  const size_t size = element == Element::kF32 ? 4 : 2;
   for (long p = 0; p < positions; p++) {
-    const size_t size = element == Element::kF32 ? 4 : 2;
     table.append(static_cast<char*>(k.Get(element)) + p * width * size,
                  static_cast<char*>(v.Get(element)) + p * width * size, keys.Get(element),
                  values.Get(element), p, width);
   }
-  std::vector<float> scratch(kernels::AttendScratch(group, width));
-  for (long count : {1L, 16L, 64L, 65L, 150L}) {
+  std::vector<float> scratch(kernels::AttendScratch(5 * group, width));
+  const auto attend = [&](const std::vector<long>& seen, Data& attended, long first, long count, bool again) {
+    table.attend({.q = q.Get(element),
+                  .keys = static_cast<char*>(keys.Get(element)) + first * width * size,
+                  .values = static_cast<char*>(values.Get(element)) + first * stride * size,
+                  .out = attended.Get(element),
+                  .scratch = scratch.data(),
+                  .seen = seen.data(),
+                  .rows = static_cast<long>(seen.size()),
+                  .q_row = 0,  // all rows ask the same
+                  .out_row = group * width,
+                  .group = group,
+                  .head_dim = width,
+                  .positions = count,
+                  .scale = 0.3f,
+                  .resumed = again});
+  };
+  const std::vector<long> counts{1, 16, 64, 65, 150};
+  for (long count : counts) {
     Data attended = Zeros(group * width);
-    table.attend({q.Get(element), keys.Get(element), values.Get(element), attended.Get(element),
-                  scratch.data(), count, width, group, 0.3f, false, false});
+    attend({count}, attended, 0, count, false);
     out.push_back(attended);
   }
-  // The last of them in two calls.
-  Data resumed = Zeros(group * width);
-  const size_t size = element == Element::kF32 ? 4 : 2;
-  table.attend({q.Get(element), keys.Get(element), values.Get(element), nullptr, scratch.data(), 64, width,
-                group, 0.3f, false, true});
-  table.attend({q.Get(element), static_cast<char*>(keys.Get(element)) + 64 * width * size,
-                static_cast<char*>(values.Get(element)) + 64 * stride * size, resumed.Get(element),
-                scratch.data(), 86, width, group, 0.3f, true, false});
-  for (long i = 0; i < group * width; i++) EXPECT_EQ(resumed.At(element, i), out.back().At(element, i));
+  // All of them in one call, and in two.
+  Data whole = Zeros(counts.size() * group * width), resumed = whole;
+  attend(counts, whole, 0, 150, false);
+  attend(counts, resumed, 0, 64, false);
+  std::vector<long> left;
+  for (long count : counts) left.push_back(count - 64);
+  attend(left, resumed, 64, 86, true);
+  for (size_t row = 0; row < counts.size(); row++)
+    for (long i = 0; i < group * width; i++) {
+      const float alone = out[out.size() - counts.size() + row].At(element, i);
+      EXPECT_EQ(whole.At(element, row * group * width + i), alone) << "row " << row;
+      EXPECT_EQ(resumed.At(element, row * group * width + i), alone) << "row " << row;
+    }
   out.push_back(resumed);
   return out;
 }

@@ -36,7 +36,7 @@ class VOLERY_NN_EXPORT TiledAttention {
   std::vector<int64_t> seen_;
   double scale_;
   bool kernels_;
-  std::vector<float> scratch_;        // of each row and head
+  std::vector<float> scratch_;        // of each head and row
   at::Tensor largest_, total_, sum_;  // by LibTorch: [heads, M, 1], [heads, M, 1], [heads, M, head_dim]
 };
 
