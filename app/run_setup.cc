@@ -73,14 +73,22 @@ int64_t PlannedSlotTokens(const config::Recipe& recipe, const policy::ModelSourc
 StatusOr<std::shared_ptr<native::Model>> BuildSampler(const config::Recipe& recipe, const policy::ModelSource& source,
                                                       const inference::EngineOptions& options) {
   VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(recipe.device));
-  if (recipe.rollout.cache != "auto") return source.Build(options.dtype, device, {{"cache", recipe.rollout.cache}});
+  const auto with = [&](const std::string& cache) {
+    std::map<std::string, std::string> choices = {{"cache", cache}};
+    if (cache != "full" && options.state_bytes > 0) {
+      const double share = recipe.rollout.memo_share * static_cast<double>(options.state_bytes);
+      choices["memo_bytes"] = std::to_string(static_cast<int64_t>(share));
+    }
+    return source.Build(options.dtype, device, choices);
+  };
+  if (recipe.rollout.cache != "auto") return with(recipe.rollout.cache);
   VOLERY_ASSIGN_OR_RETURN(auto model, source.Build(options.dtype, device));
   const auto bytes = [&](const native::Model& m) {
     const native::StateSpec spec = m.state_spec(options.dtype);
-    return options.max_slots * (spec.bytes_per_slot + PlannedSlotTokens(recipe, source) * spec.bytes_per_token);
+    return spec.shared_bytes + options.max_slots * (spec.bytes_per_slot + PlannedSlotTokens(recipe, source) * spec.bytes_per_token);
   };
   if (options.state_bytes == 0 || bytes(*model) <= options.state_bytes) return model;
-  const auto compressed = source.Build(options.dtype, device, {{"cache", "compressed"}});
+  const auto compressed = with("compressed");
   return compressed.ok() && bytes(**compressed) < bytes(*model) ? *compressed : model;
 }
 

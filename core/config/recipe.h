@@ -38,6 +38,7 @@ struct RolloutRecipe {
   int64_t top_k = 0;
   double min_p = 0;
   std::string on_update = "keep", cache = "auto";
+  double memo_share = 0.25;
   int64_t slots = 0, kv_memory_mb = 0, prefill_tokens = 512;
   bool operator==(const RolloutRecipe&) const = default;
 };

@@ -184,6 +184,8 @@ std::vector<Key> RolloutKeys() {
           "new weights in flight: keep the decode state, or read it again"),
       KEY(rollout.cache, kWord, NONE, WORDS("auto", "full", "proto_keys", "compressed"),
           "what GoldFinch keeps of a past token; auto: full, or compressed where the slots don't fit kv_memory_mb"),
+      KEY(rollout.memo_share, kNumber, Within(0, 0.9), NONE,
+          "of kv_memory_mb, what GoldFinch's smaller caches may remember of token pairs, not to compute it each step"),
       KEY(rollout.slots, kInteger, Within(0, 1 << 20), NONE,
           "sequences decoded at once, as far as kv_memory_mb holds them; 0: a step's, at most 256"),
       KEY(rollout.kv_memory_mb, kInteger, Within(0, 1 << 24), NONE,

@@ -34,6 +34,9 @@ StatusOr<std::unique_ptr<SlotEngine>> SlotEngine::Create(std::shared_ptr<const n
     return InvalidError(
         "engine: slots, prefill tokens and logits rows must be at least 1, the state budget not negative");
   }
+  // What the budget leaves to the slots themselves.
+  if (checked.state_bytes > 0)
+    checked.state_bytes = std::max<int64_t>(1, checked.state_bytes - model->state_spec(checked.dtype).shared_bytes);
   return tensor::Guard(Cat("model family ", info.family, ": making the decode state"),
                        [&] { return std::unique_ptr<SlotEngine>(new SlotEngine(model, checked)); });
 }
@@ -101,7 +104,7 @@ Status SlotEngine::CheckRequest(const data::SampleRequest& request) const {
   const int64_t bytes = SlotBytes(std::min(length + request.params.max_new_tokens, options_.context));
   if (options_.state_bytes > 0 && bytes > options_.state_bytes) {
     return InvalidError("one sequence of ", length, " + ", request.params.max_new_tokens, " tokens needs ",
-                        bytes, " bytes of decode state (", spec_.holds, "), the budget is ",
+                        bytes, " bytes of decode state (", spec_.holds, "), the budget for sequences is ",
                         options_.state_bytes, "; raise the budget or lower max_new_tokens");
   }
   return OkStatus();

@@ -48,6 +48,7 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
       {{Cat("prepared weights of the sampler (", ElementName(q.sampler_bytes), ")"), packed},
        {Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),
         q.slots * (q.state_bytes_per_slot + q.slot_tokens * q.state_bytes_per_token)},
+       {"what is remembered for all slots", q.slots == 0 ? 0 : q.state_bytes_shared},
        {Cat("logits of ", q.logits_rows, " rows of the sampler"), q.logits_rows * q.vocabulary_rows * 4}});
   const int64_t next = q.takes_turns ? 0 : list({{"the next version's, being packed", training * packed}});
   items.push_back(

@@ -24,7 +24,7 @@ struct MemoryQuestion {
   bool takes_turns =
       false;  // staleness 0: the sampler rests, without packed weights, while the trainer works
   int64_t slots = 0, slot_tokens = 0;  // decode state at its largest
-  int64_t state_bytes_per_slot = 0, state_bytes_per_token = 0;
+  int64_t state_bytes_per_slot = 0, state_bytes_per_token = 0, state_bytes_shared = 0;
   int64_t batch_tokens = 0;  // of a micro-batch
   int64_t logits_rows = 0;   // of the sampler
   int64_t head_rows = 0;     // of a slice of the trainer's head

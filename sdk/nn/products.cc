@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "parallel.h"
+#include "volery/nn/linear.h"
 
 namespace volery::nn {
 namespace {
@@ -14,6 +15,7 @@ using kernels::Element;
 using kernels::kPanelColumns;
 using kernels::ProductArgs;
 
+static_assert(kernels::kProductBlock == kSumBlock);
 constexpr int64_t kRowTile = 6;         // of the kernels
 constexpr int64_t kSlab = 512;          // steps of k that are packed at a time: 128 KiB, half an L2
 constexpr int64_t kRowsAhead = 16;      // that packing fetches: rows lie too far apart for the processor to see it

@@ -306,4 +306,16 @@ std::vector<at::Tensor> MixSlots(const at::Tensor& z, std::span<const int64_t> c
   return out;
 }
 
+std::vector<at::Tensor> MixRows(const at::Tensor& z, const at::Tensor& before,
+                                const std::vector<MixStream>& streams, MuOf of) {
+  Check(z, streams);
+  TORCH_CHECK(before.sizes() == z.sizes() && before.scalar_type() == z.scalar_type(), "token shift: z ",
+              z.sizes(), " ", z.scalar_type(), ", before ", before.sizes(), " ", before.scalar_type());
+  if (!HasKernels(z)) return ByAten(z, before, streams, of);
+  const at::Tensor rows = z.contiguous(), others = before.contiguous();
+  std::vector<const void*> pointers;
+  for (int64_t i = 0; i < z.size(0); i++) pointers.push_back(At(others, i * z.size(1)));
+  return ByKernel(rows, pointers, Contiguous(streams), of);
+}
+
 }  // namespace volery::nn

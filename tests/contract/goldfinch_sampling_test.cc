@@ -17,8 +17,9 @@ class GoldFinchSampling : public ::testing::TestWithParam<const char*> {
   const int64_t tail = std::string(GetParam()) == "goldfinch-rope" ? 2 : 4;
   const at::Tensor tokens = RandomTokens(60, 96, 8), more = RandomTokens(12, 96, 9);
 
-  TinyModel With(const char* cache, at::ScalarType dtype = at::kFloat) const {
-    return Convert({"", "goldfinch", &FindFamily("goldfinch")}, tiny, dtype, {{"cache", cache}});
+  TinyModel With(const char* cache, at::ScalarType dtype = at::kFloat, const char* memo_bytes = "100000") const {
+    return Convert({"", "goldfinch", &FindFamily("goldfinch")}, tiny, dtype,
+                   {{"cache", cache}, {"memo_bytes", memo_bytes}});
   }
   // The last row of the prompt and the rows of `more`, one by one; with all rows of the prompt asked for, no
   // layer skips any.
@@ -29,6 +30,12 @@ class GoldFinchSampling : public ::testing::TestWithParam<const char*> {
     return at::cat(out);
   }
 };
+
+// The slots of AllCachesHaveTheSameBits without what is remembered beside them: at most this.
+int64_t HeldBySlots(const TinyModel& model, at::ScalarType dtype) {
+  const native::StateSpec spec = model.model->state_spec(dtype);
+  return 3 * spec.bytes_per_slot + (73 + 300 + 300) * 5 / 4 * spec.bytes_per_token;
+}
 
 TEST_P(GoldFinchSampling, SkippedTokensLeaveNoTrace) {
   Sampler whole(tiny, at::kFloat);
@@ -91,11 +98,53 @@ TEST_P(GoldFinchSampling, AllCachesHaveTheSameBits) {
       return at::cat(out);
     };
     const at::Tensor expected = read(reference);
-    for (const char* cache : {"proto_keys", "compressed"}) {
-      const TinyModel other = With(cache, dtype);
-      Sampler sampler(other, dtype);
-      EXPECT_TRUE(at::equal(read(sampler), expected)) << cache << " " << dtype;
-    }
+    // All pairs remembered, some, none.
+    for (const char* cache : {"proto_keys", "compressed"})
+      for (const char* memo : {"10000000", "30000", "0"}) {
+        const TinyModel other = With(cache, dtype, memo);
+        Sampler sampler(other, dtype);
+        EXPECT_TRUE(at::equal(read(sampler), expected)) << cache << " " << dtype << " " << memo;
+        EXPECT_LE(sampler.state->bytes() - HeldBySlots(other, dtype), std::stoll(memo));
+      }
+  }
+}
+
+// Two versions of the weights in turn: nothing is left of the other's.
+TEST_P(GoldFinchSampling, RowsOfOtherWeightsAreForgotten) {
+  const TinyModel other = With("compressed");
+  native::NamedTensors changed;
+  for (const auto& [name, tensor] : other.parameters) changed[name] = tensor.detach() * 1.25;
+  const auto first = other.model->Prepare(other.parameters, 0), second = other.model->Prepare(changed, 0);
+  const auto state = other.model->MakeState(at::kFloat);
+  const int64_t slot = state->Allocate(100);
+  const std::vector<int32_t> ids = [&] {
+    const at::Tensor t = tokens.to(at::kInt).contiguous();
+    return std::vector<int32_t>(t.const_data_ptr<int32_t>(), t.const_data_ptr<int32_t>() + t.size(0));
+  }();
+  const auto read = [&](const native::PreparedWeights& weights, native::DecodeState& in, int64_t into) {
+    in.Clear(into);
+    const native::Chunk chunk{into, ids, static_cast<int64_t>(ids.size()) - 1, 0};
+    return other.model->Advance(weights, in, {&chunk, 1});
+  };
+  const at::Tensor before = read(*first, *state, slot), between = read(*second, *state, slot),
+                   after = read(*first, *state, slot);
+  EXPECT_TRUE(at::equal(before, after));
+  EXPECT_FALSE(at::equal(before, between));
+  const auto fresh = other.model->MakeState(at::kFloat);
+  EXPECT_TRUE(at::equal(between, read(*second, *fresh, fresh->Allocate(100))));
+}
+
+// What finished slots left gives way to what is read now; in between, results stay what they are.
+TEST_P(GoldFinchSampling, AFullMemoIsRenewed) {
+  const TinyModel small = With("compressed", at::kFloat, "3000"), none = With("compressed", at::kFloat, "0");
+  Sampler sampler(small, at::kFloat), plain(none, at::kFloat);
+  for (int64_t i = 0; i < 300; i++) {
+    const int64_t a = sampler.Slot(), b = plain.Slot();
+    const at::Tensor some = RandomTokens(6, 96, static_cast<uint64_t>(i));
+    EXPECT_TRUE(at::equal(sampler.Read(a, some), plain.Read(b, some))) << i;
+    sampler.state->Drop(a);
+    plain.state->Drop(b);
+    EXPECT_LE(sampler.state->bytes(), 3000);
   }
 }
 
@@ -129,6 +178,7 @@ TEST_P(GoldFinchSampling, CachesStateTheirBytes) {
     const TinyModel other = With(cache);
     const native::StateSpec spec = other.model->state_spec(at::kFloat);
     EXPECT_EQ(spec.readable_with_other_weights, std::string(cache) == "full");
+    EXPECT_EQ(spec.shared_bytes, std::string(cache) == "full" ? 0 : 100000);
     const auto state = other.model->MakeState(at::kFloat);
     const int64_t a = state->Allocate(1), b = state->Allocate(50);
     EXPECT_LE(state->bytes(), 2 * spec.bytes_per_slot + 51 * spec.bytes_per_token);
@@ -142,6 +192,38 @@ TEST_P(GoldFinchSampling, CachesStateTheirBytes) {
   EXPECT_GE(per_token[0], 2 * layers * width * 4);
   EXPECT_EQ(per_token[1], width * 4 + 4);
   EXPECT_EQ(per_token[2], width / 16 * 4 + 4);
+}
+
+// At a width of whole blocks of a product's sum the proto-keys come of a table by token: training makes the same bits
+// without it.
+TEST(GoldFinch, TheTokenTableHasTheBitsOfTraining) {
+  json config = Base();
+  config["hidden_size"] = 128;
+  config["num_hidden_layers"] = 3;
+  config["intermediate_size"] = nullptr;
+  TinyModel drawn;
+  drawn.model = Build(config);
+  const auto generator = at::detail::createCPUGenerator(7);
+  for (const native::TensorSpec& spec : drawn.model->parameters())
+    drawn.parameters[spec.name] = at::randn(spec.shape, generator, at::dtype(at::kFloat)) * 0.2;
+  const FamilyCase family{"", "goldfinch", &FindFamily("goldfinch")};
+  const at::Tensor tokens = RandomTokens(300, 96, 8);
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    std::vector<at::Tensor> logits;
+    for (const char* memo : {"1000000", "120000", "0"})
+      for (const char* cache : {"full", "proto_keys", "compressed"}) {
+        const TinyModel model = Convert(family, drawn, dtype, {{"cache", cache}, {"memo_bytes", memo}});
+        Sampler sampler(model, dtype);
+        const int64_t slot = sampler.Slot();
+        const at::Tensor prompt = sampler.Read(slot, tokens.narrow(0, 0, 290));
+        logits.push_back(sampler.Logits(at::cat({prompt, sampler.Read(slot, tokens.narrow(0, 290, 10))})));
+        EXPECT_TRUE(at::equal(logits.back(), logits[0])) << cache << " " << memo << " " << dtype;
+      }
+    if (dtype == at::kBFloat16 && nn::HasBfloat16Dots()) continue;  // training multiplies natively there
+    const at::NoGradGuard no_grad;
+    const TinyModel model = Convert(family, drawn, dtype);
+    EXPECT_TRUE(at::equal(TrainLogits(*model.model, MakeBatch({tokens}, {-1})).to(at::kFloat), logits[0])) << dtype;
+  }
 }
 
 // What a slot with room for 4096 tokens more takes, by the allocator.

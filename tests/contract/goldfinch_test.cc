@@ -110,6 +110,9 @@ TEST(GoldFinch, RefusesConfigsItCannotHonour) {
   EXPECT_THAT(Refusal([] { Build(Base(), {.options = {{"cache", "small"}}}); }),
               HasSubstr("proto_keys, compressed"));
   EXPECT_THAT(Refusal([] { Build(Base(), {.options = {{"cash", "full"}}}); }), HasSubstr("no option cash"));
+  for (const char* bytes : {"-1", "1e6", "", "7 MB"})
+    EXPECT_THAT(Refusal([&] { Build(Base(), {.options = {{"memo_bytes", bytes}}}); }),
+                HasSubstr(std::string("memo_bytes = \"") + bytes));
   native::ScratchConfig scratch;
   scratch.family = "goldfinch";
   scratch.vocabulary = 50;

@@ -270,7 +270,14 @@ Ends TakeEnds(const Config& c, const Source& source) {
   out.head = source.product(HeadSpec(c));
   if (c.gold()) {
     out.compress = take.Matrix("w_kv_cache_a", c.width, c.compressed);
-    out.expand = take.Matrix("w_kv_cache_b", c.width + c.compressed, c.width);
+    if (!source.cut) {
+      out.expand = take.Matrix("w_kv_cache_b", c.width + c.compressed, c.width);
+      return out;
+    }
+    std::vector<Product> parts =
+        source.cut({"w_kv_cache_b.weight", "", c.width + c.compressed, c.width}, {c.width, c.compressed});
+    out.expand_token = std::move(parts[0]);
+    out.expand_compressed = std::move(parts[1]);
   }
   return out;
 }
@@ -280,19 +287,29 @@ at::Tensor LayerOps::AttendGold(const Layer& layer, const at::Tensor& q, const G
   return Attend(layer.index, q, all.k, all.v);
 }
 
+GoldPairs GoldPairsOf(const Config& c, const Layer& layer, const at::Tensor& embedded, LayerOps& ops) {
+  const auto& w = std::get<GoldWeights>(layer.time);
+  const at::Tensor h =
+      nn::Tanh(w.mix_down(ops.Mix(Shift::kEmbedding, layer.index, embedded, {{w.mix_cache, {}}}, true)[0]));
+  const at::Tensor mv = w.mix_up_v(h.narrow(1, c.mix_rank, c.mix_rank));
+  at::Tensor v = ops.Mix(Shift::kEmbedding, layer.index, embedded, {{w.mix_v, mv}}, false)[0];
+  v = v + Apply(w.value_more, v);
+  return {h.narrow(1, 0, c.mix_rank), Normed(w.v, v, c)};
+}
+
+at::Tensor GoldKeys(const Config& c, const Layer& layer, const at::Tensor& proto_keys,
+                    const at::Tensor& key_mix, const nn::RotaryRows& rotary, LayerOps& ops) {
+  const auto& w = std::get<GoldWeights>(layer.time);
+  at::Tensor k =
+      ops.Mix(Shift::kProtoKey, layer.index, proto_keys, {{w.mix_k, w.mix_up_k(key_mix)}}, false)[0];
+  k = k + Apply(w.key_more, k);
+  return Rotated(c, Normed(w.k, k, c), rotary);
+}
+
 KeysValues GoldKeysValues(const Config& c, const Layer& layer, const GoldRows& rows,
                           const nn::RotaryRows& rotary, LayerOps& ops) {
-  const auto& w = std::get<GoldWeights>(layer.time);
-  const at::Tensor& x0 = rows.embedded;
-  const at::Tensor h =
-      nn::Tanh(w.mix_down(ops.Mix(Shift::kEmbedding, layer.index, x0, {{w.mix_cache, {}}}, true)[0]));
-  const at::Tensor mk = w.mix_up_k(h.narrow(1, 0, c.mix_rank)),
-                   mv = w.mix_up_v(h.narrow(1, c.mix_rank, c.mix_rank));
-  at::Tensor k = ops.Mix(Shift::kProtoKey, layer.index, rows.proto_keys, {{w.mix_k, mk}}, false)[0];
-  at::Tensor v = ops.Mix(Shift::kEmbedding, layer.index, x0, {{w.mix_v, mv}}, false)[0];
-  k = k + Apply(w.key_more, k);
-  v = v + Apply(w.value_more, v);
-  return {Rotated(c, Normed(w.k, k, c), rotary), Normed(w.v, v, c)};
+  const GoldPairs pairs = GoldPairsOf(c, layer, rows.embedded, ops);
+  return {GoldKeys(c, layer, rows.proto_keys, pairs.key_mix, rotary, ops), pairs.v};
 }
 
 at::Tensor RunLayer(const Config& c, const Layer& layer, const at::Tensor& x, const GoldRows& gold,
@@ -310,7 +327,17 @@ at::Tensor UnitEmbedding(const at::Tensor& x0) {
 }
 
 at::Tensor ProtoKeys(const Ends& ends, const at::Tensor& x0, const at::Tensor& compressed) {
+  if (ends.cut()) return ProtoKeysOfParts(ends, TokenPart(ends, x0), compressed);
   return nn::RmsUnit(ends.expand(at::cat({x0, compressed}, 1)), kUnitEps);
+}
+
+at::Tensor TokenPart(const Ends& ends, const at::Tensor& x0) {
+  return ends.expand_token(x0.to(at::kFloat));
+}
+
+at::Tensor ProtoKeysOfParts(const Ends& ends, const at::Tensor& token, const at::Tensor& compressed) {
+  const at::Tensor expanded = token + ends.expand_compressed(compressed.to(at::kFloat));
+  return nn::RmsUnit(expanded.to(compressed.scalar_type()), kUnitEps);
 }
 
 at::Tensor Rotated(const Config& c, const at::Tensor& x, const nn::RotaryRows& rows) {

@@ -41,6 +41,8 @@ struct Products {
 struct Source {
   std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)> tensor;
   std::function<Products(const std::vector<nn::LinearSpec>& specs)> products;
+  // A product cut by its inputs, so many in each part, in float32; empty: it has to be left whole (training).
+  std::function<std::vector<Product>(const nn::LinearSpec& spec, const std::vector<int64_t>& widths)> cut = {};
   Product product(const nn::LinearSpec& spec) const;
 };
 
@@ -97,7 +99,10 @@ struct Layer {
 // All but the layers and the embedding.
 struct Ends {
   Norm embedded, last;
-  Product head, compress, expand;  // compress, expand: GOLD
+  Product head, compress;  // compress: GOLD, as what follows
+  Product expand;                            // of x0 and the compressed key in one row; or
+  Product expand_token, expand_compressed;  // of either, in float32, to be added up: the same bits
+  bool cut() const { return expand_token.packed != nullptr; }
 };
 
 Layer TakeLayer(const Config& config, int64_t index, const Source& source);
@@ -113,7 +118,7 @@ enum class Shift {
   kProtoKey    // the proto-keys, likewise
 };
 
-// What GOLD layers read of each token, past ones included.
+// What GOLD layers read of each token, past ones included; embedded: as UnitEmbedding gives it.
 struct GoldRows {
   at::Tensor embedded, proto_keys;  // [T, W]
 };
@@ -138,7 +143,15 @@ class LayerOps {
 struct KeysValues {
   at::Tensor k, v;
 };
-// ops.Mix is asked for kEmbedding and kProtoKey only.
+// What depends on a token and the one before it only: the keys' mix before its last product [T, R], and the
+// values [T, W]. ops.Mix is asked for kEmbedding only.
+struct GoldPairs {
+  at::Tensor key_mix, v;
+};
+GoldPairs GoldPairsOf(const Config& config, const Layer& layer, const at::Tensor& embedded, LayerOps& ops);
+// The keys, rotary applied. ops.Mix is asked for kProtoKey only.
+at::Tensor GoldKeys(const Config& config, const Layer& layer, const at::Tensor& proto_keys,
+                    const at::Tensor& key_mix, const nn::RotaryRows& rotary, LayerOps& ops);
 KeysValues GoldKeysValues(const Config& config, const Layer& layer, const GoldRows& rows,
                           const nn::RotaryRows& rotary, LayerOps& ops);
 
@@ -149,6 +162,9 @@ at::Tensor Normed(const Norm& norm, const at::Tensor& x, const Config& config);
 // x0 as GOLD layers read it; proto-keys of x0 and compressed keys (equation 15).
 at::Tensor UnitEmbedding(const at::Tensor& x0);
 at::Tensor ProtoKeys(const Ends& ends, const at::Tensor& x0, const at::Tensor& compressed);
+// The same where the product is cut and its first part is there: token [R, W] float32.
+at::Tensor TokenPart(const Ends& ends, const at::Tensor& x0);
+at::Tensor ProtoKeysOfParts(const Ends& ends, const at::Tensor& token, const at::Tensor& compressed);
 // Turns pairs of neighbouring elements of each head (RoFormer, arXiv 2104.09864), and leaves each head's
 // first elements in its first half: queries and keys alike, so that products of the two are what they were.
 // Undefined rows: x as it is.

@@ -2,16 +2,31 @@
 
 #include <ATen/ATen.h>
 
+#include <charconv>
 #include <stdexcept>
 
 namespace volery::goldfinch {
+namespace {
+
+int64_t ParseBytes(const std::string& key, const std::string& value) {
+  int64_t out = -1;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+  if (error != std::errc() || end != value.data() + value.size() || out < 0)
+    throw std::invalid_argument(key + " = \"" + value + "\": a number of bytes, not negative");
+  return out;
+}
+
+}  // namespace
 
 Model::Model(const std::string& config_json, const native::BuildOptions& options)
     : config_(ParseConfig(config_json)), config_json_(config_json), options_(options) {
   for (const auto& [key, value] : options_.options) {
-    if (key != "cache")
-      throw std::invalid_argument(config_.family + " has no option " + key + "; it has: cache");
-    cache_mode_ = ParseCacheMode(value);
+    if (key == "cache")
+      cache_mode_ = ParseCacheMode(value);
+    else if (key == "memo_bytes")
+      memo_bytes_ = ParseBytes(key, value);
+    else
+      throw std::invalid_argument(config_.family + " has no option " + key + "; it has: cache, memo_bytes");
   }
   if (!config_.gold()) cache_mode_ = CacheMode::kFull;
   if (!options_.linears) {
@@ -56,7 +71,7 @@ int64_t Model::SavedElements() const {
 }
 
 native::StateSpec Model::state_spec(c10::ScalarType sampler_dtype) const {
-  return State::Spec(config_, cache_mode_, sampler_dtype);
+  return State::Spec(config_, cache_mode_, memo_bytes_, sampler_dtype);
 }
 
 void Model::Initialise(native::NamedTensors& parameters, uint64_t seed) const {

@@ -59,6 +59,7 @@ class Model final : public native::Model {
   std::string config_json_;
   native::BuildOptions options_;
   CacheMode cache_mode_ = CacheMode::kFull;
+  int64_t memo_bytes_ = int64_t{256} << 20;  // where the cache isn't full
   std::unique_ptr<nn::LinearFactory> own_linears_;  // where the host gave none
   std::unique_ptr<nn::Rotary> rotary_;              // null: none
   native::ModelInfo info_;

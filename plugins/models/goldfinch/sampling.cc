@@ -2,13 +2,14 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <stdexcept>
 
+#include "kept.h"
 #include "model.h"
 #include "volery/native/chunk_rows.h"
 #include "volery/nn/norm.h"
-#include "volery/nn/tiled_attention.h"
 
 namespace volery::goldfinch {
 namespace {
@@ -107,7 +108,7 @@ class SlotOps : public LayerOps {
     state_.cache->Store(state_.layout.cache[layer.index], reading_.cache_rows, all.k, all.v);
   }
 
- protected:
+ private:
   const std::vector<int64_t>& CountsOf(int64_t layer) const {
     return config.Kind(layer) == TimeMix::kGold ? reading_.queries : reading_.counts;
   }
@@ -122,60 +123,17 @@ class SlotOps : public LayerOps {
   const Reading& reading_;
 };
 
-// Some tokens' keys and values of one slot, made again.
-class TileOps final : public LayerOps {
+// One slot whose GOLD layers keep no keys and values.
+class KeptOps final : public SlotOps {
  public:
-  TileOps(const Config& c, const GoldRows& all, int64_t begin, int64_t count)
-      : LayerOps(c), count_(count), rows{Part(all.embedded, begin), Part(all.proto_keys, begin)} {
-    for (const at::Tensor& x : {all.embedded, all.proto_keys})
-      before_.push_back(begin > 0 ? x.select(0, begin - 1) : at::zeros({x.size(1)}, x.options()));
-  }
-  std::vector<at::Tensor> Mix(Shift shift, int64_t, const at::Tensor& z,
-                              const std::vector<nn::MixStream>& streams, bool) override {
-    const at::Tensor& before = before_[shift == Shift::kEmbedding ? 0 : 1];
-    return nn::PeekSlots(z, std::span(&count_, 1), std::span(&before, 1), streams, nn::MuOf::kBefore);
-  }
-  at::Tensor Scan(int64_t, const nn::WkvInputs&) override {
-    throw std::logic_error("a tile has no recurrence");
-  }
-  at::Tensor Attend(int64_t, const at::Tensor&, const at::Tensor&, const at::Tensor&) override {
-    throw std::logic_error("a tile has no queries");
-  }
-
- private:
-  at::Tensor Part(const at::Tensor& x, int64_t begin) const { return x.narrow(0, begin, count_); }
-  int64_t count_;
-  std::vector<at::Tensor> before_;
-
- public:
-  const GoldRows rows;
-};
-
-// One slot whose GOLD layers keep no keys and values: they are made tile by tile of all its tokens.
-class CompressedOps final : public SlotOps {
- public:
-  CompressedOps(const Config& c, State& state, const Reading& reading, GoldRows all)
-      : SlotOps(c, state, reading), all_(std::move(all)) {}
-
+  KeptOps(const Config& c, State& state, const Reading& reading, const KeptSlot& kept)
+      : SlotOps(c, state, reading), kept_(kept) {}
   at::Tensor AttendGold(const Layer& layer, const at::Tensor& q, const GoldRows&) override {
-    const int64_t tokens = all_.embedded.size(0), queries = q.size(0);
-    std::vector<int64_t> seen;
-    for (int64_t i = 0; i < queries; i++) seen.push_back(tokens - queries + i + 1);
-    nn::TiledAttention attention(q, config.heads(), seen, ScaleOf(config));
-    for (int64_t begin = 0; begin < tokens; begin += nn::TiledAttention::kTile) {
-      const int64_t count = std::min(nn::TiledAttention::kTile, tokens - begin);
-      TileOps tile(config, all_, begin, count);
-      nn::RotaryRows rotary;
-      if (key_rotary.cos.defined())
-        rotary = {key_rotary.cos.narrow(0, begin, count), key_rotary.sin.narrow(0, begin, count)};
-      const KeysValues kv = GoldKeysValues(config, layer, tile.rows, rotary, tile);
-      attention.Add(kv.k, kv.v);
-    }
-    return attention.Result();
+    return kept_.Attend(layer, q, key_rotary, ScaleOf(config));
   }
 
  private:
-  const GoldRows all_;
+  const KeptSlot& kept_;
 };
 
 at::Tensor Index(const std::vector<int64_t>& list, at::Device device) {
@@ -186,6 +144,7 @@ at::Tensor Index(const std::vector<int64_t>& list, at::Device device) {
 
 struct Model::Prepared final : native::PreparedWeights {
   int64_t id = 0;
+  int64_t serial = 0;   // of this process: what was remembered of other weights is known by it
   at::Tensor embedded;  // ln0 of each row of the embedding
   Ends ends;
   std::vector<Layer> layers;
@@ -199,25 +158,44 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
                                                               int64_t version) const {
   const at::NoGradGuard no_grad;
   CheckTensors(weights, parameters_);
+  static std::atomic<int64_t> serial = 0;
   auto out = std::make_shared<Prepared>();
   out->id = version;
+  out->serial = serial++;
   const auto converted = [&](const std::string& name, at::IntArrayRef shape, bool copy) {
     return nn::RequireTensor(weights, name, shape).detach().to(options_.device, options_.dtype, false, copy);
   };
-  const Source source{
-      [&](const std::string& name, at::IntArrayRef shape) { return converted(name, shape, true); },
-      [&](const std::vector<nn::LinearSpec>& specs) {
-        native::NamedTensors parts;
-        Products products;
-        for (const nn::LinearSpec& spec : specs) {
-          parts[spec.weight] = converted(spec.weight, spec.shape(), false);
-          if (!spec.bias.empty()) parts[spec.bias] = converted(spec.bias, {1, 1, spec.out}, false);
-          products.widths.push_back(spec.out);
-        }
-        products.packed = options_.linears->Pack(specs, parts);
-        out->packed_bytes += products.packed->bytes();
-        return products;
-      }};
+  const auto pack = [&](const std::vector<nn::LinearSpec>& specs, const native::NamedTensors& parts) {
+    auto packed = options_.linears->Pack(specs, parts);
+    out->packed_bytes += packed->bytes();
+    return packed;
+  };
+  Source source;
+  source.tensor = [&](const std::string& name, at::IntArrayRef shape) { return converted(name, shape, true); };
+  source.products = [&](const std::vector<nn::LinearSpec>& specs) {
+    native::NamedTensors parts;
+    Products products;
+    for (const nn::LinearSpec& spec : specs) {
+      parts[spec.weight] = converted(spec.weight, spec.shape(), false);
+      if (!spec.bias.empty()) parts[spec.bias] = converted(spec.bias, {1, 1, spec.out}, false);
+      products.widths.push_back(spec.out);
+    }
+    products.packed = pack(specs, parts);
+    return products;
+  };
+  // In float32, so that the parts add up to the bits of the whole.
+  if (config_.width % nn::kSumBlock == 0 && config_.compressed <= nn::kSumBlock)
+    source.cut = [&](const nn::LinearSpec& spec, const std::vector<int64_t>& widths) {
+      std::vector<Product> products;
+      const at::Tensor whole = converted(spec.weight, spec.shape(), false).to(at::kFloat);
+      int64_t begin = 0;
+      for (int64_t width : widths) {
+        const at::Tensor part = whole.narrow(1, begin, width).contiguous();
+        products.push_back({nullptr, pack({{spec.weight, "", width, spec.out}}, {{spec.weight, part}})});
+        begin += width;
+      }
+      return products;
+    };
   out->ends = TakeEnds(config_, source);
   for (int64_t i = 0; i < config_.layers; i++) out->layers.push_back(TakeLayer(config_, i, source));
   out->embedded = Normed(out->ends.embedded,
@@ -226,7 +204,7 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
 }
 
 std::unique_ptr<native::DecodeState> Model::MakeState(c10::ScalarType dtype) const {
-  return std::make_unique<State>(config_, cache_mode_, dtype, options_.device);
+  return std::make_unique<State>(config_, cache_mode_, memo_bytes_, dtype, options_.device);
 }
 
 // One Advance call.
@@ -245,6 +223,7 @@ class Model::Step {
 
   at::Tensor Run() {
     if (rows_.tokens().empty()) return at::empty({0, c_.width}, weights_.embedded.options());
+    if (state_.memo) state_.memo->Begin(weights_.serial);
     if (state_.cache) state_.cache->Reserve(reading_.cache_rows);
     const at::Tensor tokens = Index(rows_.tokens(), device());
     const at::Tensor x0 = weights_.embedded.index_select(0, tokens);
@@ -343,14 +322,13 @@ class Model::Step {
   }
 
   at::Tensor RunSlot(const Reading& reading, at::Tensor x) {
-    const int64_t slot = reading.slots[0];
-    const at::Tensor x0 = weights_.embedded.index_select(0, state_.kept->Tokens(slot)),
-                     kept = state_.kept->Rows(slot);
-    const at::Tensor keys = state_.mode == CacheMode::kProtoKeys ? kept : ProtoKeys(weights_.ends, x0, kept);
-    CompressedOps ops(c_, state_, reading, {UnitEmbedding(x0), keys});
+    const int64_t slot = reading.slots[0], tokens = state_.kept->Length(slot);
+    const KeptSlot kept(c_, weights_.ends, weights_.embedded, *state_.memo, state_.mode,
+                        state_.kept->Tokens(slot), state_.kept->Rows(slot), weights_.layers);
+    KeptOps ops(c_, state_, reading, kept);
     if (model_.rotary_) {
-      const at::Tensor positions = at::arange(kept.size(0), at::dtype(at::kLong).device(device()));
-      ops.key_rotary = model_.RotaryOf(positions, kept.size(0) - 1, at::kFloat);
+      const at::Tensor positions = at::arange(tokens, at::dtype(at::kLong).device(device()));
+      ops.key_rotary = model_.RotaryOf(positions, tokens - 1, at::kFloat);
       const auto last = [&](const at::Tensor& t) { return t.narrow(0, t.size(0) - x.size(0), x.size(0)); };
       ops.query_rotary = {last(ops.key_rotary.cos), last(ops.key_rotary.sin)};
     }

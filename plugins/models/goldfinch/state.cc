@@ -131,13 +131,15 @@ int64_t TokenRows::bytes() const {
   return total;
 }
 
-State::State(const Config& c, CacheMode m, at::ScalarType dtype, at::Device device)
+State::State(const Config& c, CacheMode m, int64_t memo_bytes, at::ScalarType dtype, at::Device device)
     : mode(m), layout(c, m), states(Parts(c, layout, dtype), device) {
   if (layout.cache_layers > 0) cache = nn::SlotCache::Make(ShapeOf(c, layout), dtype, device);
-  if (layout.kept_width > 0) kept = std::make_unique<TokenRows>(layout.kept_width, dtype, device);
+  if (layout.kept_width == 0) return;
+  kept = std::make_unique<TokenRows>(layout.kept_width, dtype, device);
+  memo = std::make_unique<Memo>(c, dtype, device, memo_bytes);
 }
 
-native::StateSpec State::Spec(const Config& c, CacheMode mode, at::ScalarType dtype) {
+native::StateSpec State::Spec(const Config& c, CacheMode mode, int64_t memo_bytes, at::ScalarType dtype) {
   const StateLayout layout(c, mode);
   native::StateSpec spec{nn::SlotStates::Bytes(Parts(c, layout, dtype)), 0, mode == CacheMode::kFull,
                          Describe(c, layout, mode)};
@@ -148,6 +150,7 @@ native::StateSpec State::Spec(const Config& c, CacheMode mode, at::ScalarType dt
   if (layout.kept_width > 0) {
     spec.bytes_per_slot += TokenRows::BytesPerSlot(layout.kept_width, dtype);
     spec.bytes_per_token += TokenRows::BytesPerToken(layout.kept_width, dtype);
+    spec.shared_bytes = memo_bytes;
   }
   return spec;
 }
@@ -184,7 +187,7 @@ void State::Clear(int64_t slot) {
 }
 
 int64_t State::bytes() const {
-  return states.bytes() + (cache ? cache->bytes() : 0) + (kept ? kept->bytes() : 0);
+  return states.bytes() + (cache ? cache->bytes() : 0) + (kept ? kept->bytes() + memo->bytes() : 0);
 }
 
 }  // namespace volery::goldfinch

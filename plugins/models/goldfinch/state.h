@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config.h"
+#include "memo.h"
 #include "volery/native/model.h"
 #include "volery/nn/slot_cache.h"
 #include "volery/nn/slot_states.h"
@@ -45,6 +46,7 @@ class TokenRows {
   void Append(int64_t slot, const at::Tensor& tokens, const at::Tensor& rows);
   at::Tensor Rows(int64_t slot) const;    // [tokens, width]
   at::Tensor Tokens(int64_t slot) const;  // [tokens] int64
+  int64_t Length(int64_t slot) const { return slots_.at(slot).length; }
   int64_t bytes() const;
 
  private:
@@ -62,8 +64,8 @@ class TokenRows {
 
 class State final : public native::DecodeState {
  public:
-  State(const Config& config, CacheMode mode, at::ScalarType dtype, at::Device device);
-  static native::StateSpec Spec(const Config& config, CacheMode mode, at::ScalarType dtype);
+  State(const Config& config, CacheMode mode, int64_t memo_bytes, at::ScalarType dtype, at::Device device);
+  static native::StateSpec Spec(const Config& config, CacheMode mode, int64_t memo_bytes, at::ScalarType dtype);
 
   int64_t Allocate(int64_t expected_tokens) override;
   int64_t Fork(int64_t slot, int64_t expected_tokens) override;
@@ -83,6 +85,7 @@ class State final : public native::DecodeState {
   nn::SlotStates states;
   std::unique_ptr<nn::SlotCache> cache;  // null: no layer has keys and values
   std::unique_ptr<TokenRows> kept;       // null: full mode
+  std::unique_ptr<Memo> memo;            // with `kept`
   // Of each slot: how many of its last tokens went through the GOLD layers.
   std::vector<int64_t> read_by_gold;
 };

@@ -233,7 +233,7 @@ TEST(Engine, SlotsAreBudgetedByBytes) {
   EXPECT_EQ(rig.model->log->most_slots, 3);
   const auto refused = rig.engine->Submit(Request(1, 1, {1, 2}, 60));
   EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
-  EXPECT_THAT(Message(refused.status()), HasSubstr("budget is 422"));
+  EXPECT_THAT(Message(refused.status()), HasSubstr("budget for sequences is 422"));
 }
 
 TEST(Engine, KeepGoesOnWithTheOldStateAndMarksIt) {

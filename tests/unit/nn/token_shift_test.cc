@@ -98,6 +98,10 @@ TEST(TokenShift, SlotsHaveTheBitsOfTheBatchWhateverTheCut) {
       }
       EXPECT_TRUE(at::equal(at::cat(parts), whole[0])) << cut << " " << dtype;
     }
+    const at::Tensor before = at::cat({at::zeros({1, kWidth}, c.z.options()), c.z.narrow(0, 0, kTokens - 1)});
+    const auto rows = MixRows(c.z, before, c.streams, MuOf::kBefore);
+    for (size_t i = 0; i < rows.size(); i++) EXPECT_TRUE(at::equal(rows[i], whole[i])) << dtype;
+    EXPECT_THROW(MixRows(c.z, before.narrow(0, 1, kTokens - 1), c.streams, MuOf::kBefore), c10::Error);
   }
 }
 

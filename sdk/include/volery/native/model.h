@@ -41,6 +41,7 @@ struct StateSpec {
   int64_t bytes_per_token = 0;
   bool readable_with_other_weights = true;   // false: on_update must be reread
   std::string holds;                         // for people: "keys and values of 30 layers"
+  int64_t shared_bytes = 0;                  // beside the slots, for all of them together, at most
 };
 
 struct ModelInfo {

@@ -61,6 +61,10 @@ class LinearFactory {
 
 // Whether this processor multiplies bfloat16 natively (AVX-512-BF16).
 VOLERY_NN_EXPORT bool HasBfloat16Dots();
+// nn's own products sum over `in` in blocks of this many, each from zero, added in order: products of the parts of a
+// row that are cut at such a border, the later one block at most, add up to the bits of the whole (in float32).
+constexpr int64_t kSumBlock = 128;
+
 // On a CPU nn's own products, in float32 and with bfloat16 weights (widened exactly; the arithmetic is
 // float32). A row's result depends on that row and the weights only, and training and sampling have the same
 // bits. Where W has a gradient of float32 already, Backward adds to it in place, row after row, so that the

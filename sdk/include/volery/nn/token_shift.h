@@ -54,4 +54,8 @@ VOLERY_NN_EXPORT std::vector<at::Tensor> PeekSlots(const at::Tensor& z, std::spa
                                                    std::span<const at::Tensor> states,
                                                    const std::vector<MixStream>& streams, MuOf of);
 
+// Rows that each have their own row before them: before [R, W], in z's dtype.
+VOLERY_NN_EXPORT std::vector<at::Tensor> MixRows(const at::Tensor& z, const at::Tensor& before,
+                                                 const std::vector<MixStream>& streams, MuOf of);
+
 }  // namespace volery::nn
