@@ -10,7 +10,7 @@
 namespace volery::app {
 
 void AddModelArguments(CLI::App& parser, ModelArguments& arguments) {
-  parser.add_option("--model", arguments.model, "a Hugging Face folder or a GGUF file")->required();
+  parser.add_option("--model", arguments.model, "a Hugging Face folder, a GGUF file or a checkpoint (.pth) of RWKV or GoldFinch")->required();
   parser.add_option("--device", arguments.device, "cpu, cuda or cuda:N")->capture_default_str();
   parser.add_option("--dtype", arguments.dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
   parser.add_option("--threads", arguments.threads, "cores to use; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();

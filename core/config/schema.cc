@@ -66,7 +66,7 @@ std::vector<Key> RunKeys() {
 std::vector<Key> ModelKeys() {
   return {
       KEY(model.path, kPath, NONE, NONE,
-          "a model to start from: a Hugging Face folder or a GGUF file"),
+          "a model to start from: a Hugging Face folder, a GGUF file or a checkpoint (.pth) of RWKV or GoldFinch"),
       KEY(model.family, kText, NONE, NONE,
           "a model from scratch, instead of `path`: qwen2, qwen3, llama ..."),
       KEY(model.layers, kInteger, Within(0, 1000), NONE, "from scratch: blocks; 0: the family's default"),

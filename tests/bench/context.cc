@@ -1,7 +1,7 @@
 // What a context costs: bytes of decode state, prefill and decode as it grows, and a training step, of a model
 // with random weights made in memory. One JSON line on standard output.
 //
-//   bench_context FAMILY float32|bfloat16 LAYERS WIDTH VOCABULARY [kv_heads=N] [cache=MODE] WHAT
+//   bench_context FAMILY float32|bfloat16 LAYERS WIDTH VOCABULARY [kv_heads=N] [cache=MODE] [memo_bytes=N] WHAT
 //   WHAT: bytes N,N ...     allocator counters of a slot of N tokens; needs no weights
 //         walk N,N ...      reads prompts up to N tokens in all, then decodes a few: ascending
 //         train CONTEXT SEQUENCES
@@ -50,10 +50,9 @@ struct Setup {
   at::ScalarType dtype = at::kFloat;
   std::shared_ptr<native::Model> model;
 
-  Setup(const native::ScratchConfig& scratch, at::ScalarType type, const std::string& cache) : dtype(type) {
+  Setup(const native::ScratchConfig& scratch, at::ScalarType type, const std::map<std::string, std::string>& options)
+      : dtype(type) {
     const native::ModelFamily* family = Must(policy::FamiliesOf(host)(scratch.family));
-    std::map<std::string, std::string> options;
-    if (!cache.empty()) options["cache"] = cache;
     model = Must(policy::BuildModel(*family, family->ScratchConfigJson(scratch), dtype, at::kCPU, scratch.family,
                                     options));
   }
@@ -311,7 +310,7 @@ int Main(int argc, char** argv) {
   const size_t numbers = what == "train" ? 2 : what == "bytes" || what == "walk" ? 1 : 0;
   if (numbers == 0 || words.size() != at + 1 + numbers || (words[1] != "float32" && words[1] != "bfloat16")) {
     std::cerr << "usage: bench_context FAMILY float32|bfloat16 LAYERS WIDTH VOCABULARY [kv_heads=N] [cache=MODE] "
-                 "bytes N,N | walk N,N | train CONTEXT SEQUENCES; bench_context recurrence TOKENS HEADS\n";
+                 "[memo_bytes=N] bytes N,N | walk N,N | train CONTEXT SEQUENCES; bench_context recurrence TOKENS HEADS\n";
     return 2;
   }
   native::ScratchConfig scratch;
@@ -322,13 +321,15 @@ int Main(int argc, char** argv) {
   scratch.vocabulary = std::stoll(words[4]);
   scratch.context = 1 << 21;
   scratch.tied = false;
-  std::string cache;
+  std::map<std::string, std::string> options;
   for (size_t i = 5; i < at; ++i) {
     const std::string key = words[i].substr(0, words[i].find('=')), value = words[i].substr(key.size() + 1);
-    if (key == "cache") cache = value;
-    if (key == "kv_heads") scratch.kv_heads = std::stoll(value);
+    if (key == "kv_heads")
+      scratch.kv_heads = std::stoll(value);
+    else
+      options[key] = value;
   }
-  const Setup setup(scratch, words[1] == "bfloat16" ? at::kBFloat16 : at::kFloat, cache);
+  const Setup setup(scratch, words[1] == "bfloat16" ? at::kBFloat16 : at::kFloat, options);
   if (what == "bytes") Bytes(setup, Numbers(words[at + 1]));
   if (what == "walk") WalkThrough(setup, Numbers(words[at + 1]));
   if (what == "train") Train(setup, std::stoll(words[at + 1]), std::stoll(words[at + 2]));

@@ -177,8 +177,10 @@ std::optional<native::ImportPlan> ImportPth(const std::vector<native::FileTensor
     ours |= KindOf(shapes, i).value_or(TimeMix::kFinch) != TimeMix::kFinch;
   if (!ours) return std::nullopt;
   Config c = ReadConfig(shapes);
-  c.context = 1024;
-  if (c.lower == TimeMix::kGptAlpha || c.lower == TimeMix::kLlama) c.rope_theta = 10000;
+  // The file doesn't say. 1024 is what models with rotary positions were trained with; the others have no end.
+  const bool rotary = c.lower == TimeMix::kGptAlpha || c.lower == TimeMix::kLlama;
+  if (rotary) c.rope_theta = 10000;
+  c.context = rotary ? 1024 : 4096;
   native::ImportPlan plan;
   plan.config_json = ConfigJson(c, RatioOf(c), 0, 0, -1);
   CheckShapes(shapes, ListParameters(ParseConfig(plan.config_json)));
