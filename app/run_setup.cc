@@ -73,19 +73,22 @@ int64_t PlannedSlotTokens(const config::Recipe& recipe, const policy::ModelSourc
 StatusOr<std::shared_ptr<native::Model>> BuildSampler(const config::Recipe& recipe, const policy::ModelSource& source,
                                                       const inference::EngineOptions& options) {
   VOLERY_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(recipe.device));
-  const auto with = [&](const std::string& cache) {
-    std::map<std::string, std::string> choices = {{"cache", cache}};
-    if (cache != "full" && options.state_bytes > 0) {
-      const double share = recipe.rollout.memo_share * static_cast<double>(options.state_bytes);
-      choices["memo_bytes"] = std::to_string(static_cast<int64_t>(share));
-    }
-    return source.Build(options.dtype, device, choices);
+  const auto slot_bytes = [&](const native::Model& m) {
+    const native::StateSpec spec = m.state_spec(options.dtype);
+    return spec.bytes_per_slot + PlannedSlotTokens(recipe, source) * spec.bytes_per_token;
+  };
+  // Slots come first: what is remembered gets no more than the longest of them leaves.
+  const auto with = [&](const std::string& cache) -> StatusOr<std::shared_ptr<native::Model>> {
+    if (cache == "full" || options.state_bytes == 0) return source.Build(options.dtype, device, {{"cache", cache}});
+    VOLERY_ASSIGN_OR_RETURN(const auto bare, source.Build(options.dtype, device, {{"cache", cache}, {"memo_bytes", "0"}}));
+    const double share = recipe.rollout.memo_share * static_cast<double>(options.state_bytes);
+    const int64_t left = std::max<int64_t>(0, options.state_bytes - slot_bytes(*bare));
+    return source.Build(options.dtype, device, {{"cache", cache}, {"memo_bytes", Cat(std::min(static_cast<int64_t>(share), left))}});
   };
   if (recipe.rollout.cache != "auto") return with(recipe.rollout.cache);
   VOLERY_ASSIGN_OR_RETURN(auto model, source.Build(options.dtype, device));
   const auto bytes = [&](const native::Model& m) {
-    const native::StateSpec spec = m.state_spec(options.dtype);
-    return spec.shared_bytes + options.max_slots * (spec.bytes_per_slot + PlannedSlotTokens(recipe, source) * spec.bytes_per_token);
+    return m.state_spec(options.dtype).shared_bytes + options.max_slots * slot_bytes(m);
   };
   if (options.state_bytes == 0 || bytes(*model) <= options.state_bytes) return model;
   const auto compressed = with("compressed");

@@ -65,7 +65,8 @@ StatusOr<std::string> MemoryText(const config::Recipe& recipe, const policy::Mod
   const int64_t slot = state.bytes_per_slot + question.slot_tokens * state.bytes_per_token;
   const int64_t slots_bytes = std::max<int64_t>(0, engine.state_bytes - state.shared_bytes);
   std::string text = Cat("decode state of a sequence: ", state.bytes_per_slot, " bytes and ", state.bytes_per_token, " a token (", state.holds, ")");
-  if (slot > 0) text += Cat("; ", policy::BytesText(slots_bytes), " hold ", slots_bytes / slot, " of ", question.slot_tokens, " tokens, of which ", engine.max_slots, " may be decoded at once");
+  if (slot > 0) text += Cat("; ", policy::BytesText(slots_bytes), " hold ", slots_bytes / slot, " of ", question.slot_tokens, " tokens, of which ",
+                       std::min(engine.max_slots, slots_bytes / slot), " may be decoded at once");
   if (state.shared_bytes > 0) text += Cat("; up to ", policy::BytesText(state.shared_bytes), " more are remembered for all of them");
   return Cat(text, "\n", ItemLines(question));
 }

@@ -105,7 +105,11 @@ Status SlotEngine::CheckRequest(const data::SampleRequest& request) const {
   if (options_.state_bytes > 0 && bytes > options_.state_bytes) {
     return InvalidError("one sequence of ", length, " + ", request.params.max_new_tokens, " tokens needs ",
                         bytes, " bytes of decode state (", spec_.holds, "), the budget for sequences is ",
-                        options_.state_bytes, "; raise the budget or lower max_new_tokens");
+                        options_.state_bytes,
+                        spec_.shared_bytes > 0
+                            ? Cat(" (", spec_.shared_bytes, " are for what is remembered, rollout.memo_share)")
+                            : "",
+                        "; raise the budget or lower max_new_tokens");
   }
   return OkStatus();
 }

@@ -38,7 +38,8 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
        {Cat("gradients (", ElementName(q.master_bytes), ")"), gradients},
        {"Adam's moments (2 a parameter)", 2 * gradients},
        {"weights to compute with (bfloat16)", q.compute_bytes == 2 ? training * 2 * q.parameters : 0},
-       {"frozen reference weights", q.reference ? training * master : 0}});
+       {"frozen reference weights", q.reference ? training * master : 0},
+       {"what the sampler remembers for all slots", q.slots == 0 ? 0 : q.state_bytes_shared}});
   const int64_t trainer = list(
       {{Cat("activations of a micro-batch of ", q.batch_tokens, " tokens"), training * ActivationBytes(q)},
        {Cat("logits of ", q.head_rows, " rows of the trainer"),
@@ -48,7 +49,6 @@ std::vector<MemoryItem> EstimateMemory(const MemoryQuestion& q) {
       {{Cat("prepared weights of the sampler (", ElementName(q.sampler_bytes), ")"), packed},
        {Cat("decode state of ", q.slots, " slots x ", q.slot_tokens, " tokens"),
         q.slots * (q.state_bytes_per_slot + q.slot_tokens * q.state_bytes_per_token)},
-       {"what is remembered for all slots", q.slots == 0 ? 0 : q.state_bytes_shared},
        {Cat("logits of ", q.logits_rows, " rows of the sampler"), q.logits_rows * q.vocabulary_rows * 4}});
   const int64_t next = q.takes_turns ? 0 : list({{"the next version's, being packed", training * packed}});
   items.push_back(

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "config.h"
@@ -17,23 +18,37 @@ namespace volery::goldfinch {
 class KeptSlot {
  public:
   // All tokens of the slot, [T], and their rows as `mode` keeps them; `embeddings`: the normed ones, [V, W].
-  KeptSlot(const Config& config, const Ends& ends, const at::Tensor& embeddings, Memo& memo, CacheMode mode,
-           const at::Tensor& tokens, const at::Tensor& rows, const std::vector<Layer>& layers);
+  KeptSlot(const Config& config, const Ends& ends, const std::vector<Layer>& layers, const at::Tensor& embeddings,
+           Memo& memo, CacheMode mode, const at::Tensor& tokens, const at::Tensor& rows);
   // Queries of the last tokens, [M, W], over keys and values of all; `rotary`: of all positions.
   at::Tensor Attend(const Layer& layer, const at::Tensor& q, const nn::RotaryRows& rotary, double scale) const;
 
  private:
-  at::Tensor ProtoKeysOf(const Ends& ends, const at::Tensor& compressed);
-  GoldPairs PairsAt(const Layer& layer, const std::vector<int64_t>& positions) const;
+  // Numbers of remembered rows, [T]; where there is none, any number, and the position is among the missing.
+  struct Remembered {
+    at::Tensor index;
+    std::vector<int64_t> missing;  // ascending
+    Remembered() = default;
+    Remembered(std::vector<int64_t> numbers, at::Device device);
+    // The missing ones of positions [begin, begin + count), counted from `begin`.
+    std::vector<int64_t> MissingIn(int64_t begin, int64_t count) const;
+  };
+  struct Pairs {
+    at::Tensor embedded, before;  // unit embeddings of tokens and of those before them, [n, W]
+  };
+
+  at::Tensor ProtoKeysOf(const Ends& ends, const at::Tensor& compressed) const;
+  at::Tensor Embedded(std::span<const int64_t> positions, int64_t shift) const;
+  Pairs PairsAt(std::span<const int64_t> positions) const;
+  GoldPairs Made(const Layer& layer, const Pairs& pairs) const;
   GoldPairs PairsOfTile(const Layer& layer, int64_t begin, int64_t count) const;
-  at::Tensor Embedded(const std::vector<int64_t>& positions, int64_t shift) const;
 
   const Config& c_;
   const at::Tensor& embeddings_;
   Memo& memo_;
-  std::vector<int64_t> tokens_;   // T
-  std::vector<int64_t> pairs_;    // of each token: its row in memo.pairs, or -1
-  at::Tensor proto_keys_;         // [T, W]
+  std::vector<int64_t> tokens_;
+  at::Tensor proto_keys_;  // [T, W]
+  Remembered pairs_;
 };
 
 }  // namespace volery::goldfinch

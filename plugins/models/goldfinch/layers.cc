@@ -287,29 +287,31 @@ at::Tensor LayerOps::AttendGold(const Layer& layer, const at::Tensor& q, const G
   return Attend(layer.index, q, all.k, all.v);
 }
 
-GoldPairs GoldPairsOf(const Config& c, const Layer& layer, const at::Tensor& embedded, LayerOps& ops) {
+GoldPairs GoldPairsOf(const Config& c, const Layer& layer, const at::Tensor& embedded, const MixRows& mix) {
   const auto& w = std::get<GoldWeights>(layer.time);
-  const at::Tensor h =
-      nn::Tanh(w.mix_down(ops.Mix(Shift::kEmbedding, layer.index, embedded, {{w.mix_cache, {}}}, true)[0]));
-  const at::Tensor mv = w.mix_up_v(h.narrow(1, c.mix_rank, c.mix_rank));
-  at::Tensor v = ops.Mix(Shift::kEmbedding, layer.index, embedded, {{w.mix_v, mv}}, false)[0];
+  const at::Tensor h = nn::Tanh(w.mix_down(mix(embedded, {w.mix_cache, {}})));
+  at::Tensor v = mix(embedded, {w.mix_v, w.mix_up_v(h.narrow(1, c.mix_rank, c.mix_rank))});
   v = v + Apply(w.value_more, v);
   return {h.narrow(1, 0, c.mix_rank), Normed(w.v, v, c)};
 }
 
 at::Tensor GoldKeys(const Config& c, const Layer& layer, const at::Tensor& proto_keys,
-                    const at::Tensor& key_mix, const nn::RotaryRows& rotary, LayerOps& ops) {
+                    const at::Tensor& key_mix, const nn::RotaryRows& rotary, const MixRows& mix) {
   const auto& w = std::get<GoldWeights>(layer.time);
-  at::Tensor k =
-      ops.Mix(Shift::kProtoKey, layer.index, proto_keys, {{w.mix_k, w.mix_up_k(key_mix)}}, false)[0];
+  at::Tensor k = mix(proto_keys, {w.mix_k, w.mix_up_k(key_mix)});
   k = k + Apply(w.key_more, k);
   return Rotated(c, Normed(w.k, k, c), rotary);
 }
 
 KeysValues GoldKeysValues(const Config& c, const Layer& layer, const GoldRows& rows,
                           const nn::RotaryRows& rotary, LayerOps& ops) {
-  const GoldPairs pairs = GoldPairsOf(c, layer, rows.embedded, ops);
-  return {GoldKeys(c, layer, rows.proto_keys, pairs.key_mix, rotary, ops), pairs.v};
+  const auto with = [&](Shift shift) {
+    return [&ops, &layer, shift](const at::Tensor& z, const nn::MixStream& stream) {
+      return ops.Mix(shift, layer.index, z, {stream}, true)[0];
+    };
+  };
+  const GoldPairs pairs = GoldPairsOf(c, layer, rows.embedded, with(Shift::kEmbedding));
+  return {GoldKeys(c, layer, rows.proto_keys, pairs.key_mix, rotary, with(Shift::kProtoKey)), pairs.v};
 }
 
 at::Tensor RunLayer(const Config& c, const Layer& layer, const at::Tensor& x, const GoldRows& gold,

@@ -143,15 +143,18 @@ class LayerOps {
 struct KeysValues {
   at::Tensor k, v;
 };
+// Mixes rows with those before them.
+using MixRows = std::function<at::Tensor(const at::Tensor& z, const nn::MixStream& stream)>;
 // What depends on a token and the one before it only: the keys' mix before its last product [T, R], and the
-// values [T, W]. ops.Mix is asked for kEmbedding only.
+// values [T, W].
 struct GoldPairs {
   at::Tensor key_mix, v;
 };
-GoldPairs GoldPairsOf(const Config& config, const Layer& layer, const at::Tensor& embedded, LayerOps& ops);
-// The keys, rotary applied. ops.Mix is asked for kProtoKey only.
+GoldPairs GoldPairsOf(const Config& config, const Layer& layer, const at::Tensor& embedded, const MixRows& mix);
+// The keys, rotary applied.
 at::Tensor GoldKeys(const Config& config, const Layer& layer, const at::Tensor& proto_keys,
-                    const at::Tensor& key_mix, const nn::RotaryRows& rotary, LayerOps& ops);
+                    const at::Tensor& key_mix, const nn::RotaryRows& rotary, const MixRows& mix);
+// ops.Mix is asked for kEmbedding and kProtoKey only.
 KeysValues GoldKeysValues(const Config& config, const Layer& layer, const GoldRows& rows,
                           const nn::RotaryRows& rotary, LayerOps& ops);
 

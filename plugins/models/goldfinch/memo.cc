@@ -25,20 +25,15 @@ RowMemo::RowMemo(std::vector<int64_t> widths, at::ScalarType dtype, at::Device d
 
 std::vector<int64_t> RowMemo::Find(
     std::span<const uint64_t> keys, int64_t most_rows,
-    const std::function<std::vector<at::Tensor>(std::span<const int64_t> positions)>& make) {
+    const std::function<std::vector<at::Tensor>(std::span<const int64_t> positions)>& make) try {
   std::vector<int64_t> out, missing;
   int64_t first = size();
   const auto fill = [&] {
     if (missing.empty()) return;
     const int64_t count = static_cast<int64_t>(missing.size());
     Reserve(first + count, most_rows);
-    try {
-      const std::vector<at::Tensor> rows = make(missing);
-      for (size_t i = 0; i < parts_.size(); i++) parts_[i].narrow(0, first, count).copy_(rows[i]);
-    } catch (...) {
-      Forget();  // keys have numbers already
-      throw;
-    }
+    const std::vector<at::Tensor> rows = make(missing);
+    for (size_t i = 0; i < parts_.size(); i++) parts_[i].narrow(0, first, count).copy_(rows[i]);
     first += count;
     missing.clear();
   };
@@ -48,6 +43,7 @@ std::vector<int64_t> RowMemo::Find(
       out.push_back(found->second);
     } else if (size() >= most_rows) {
       out.push_back(-1);
+      full_ = true;
     } else {
       out.push_back(size());
       numbers_.emplace(keys[i], size());
@@ -57,11 +53,9 @@ std::vector<int64_t> RowMemo::Find(
   }
   fill();
   return out;
-}
-
-at::Tensor RowMemo::Rows(size_t part, std::span<const int64_t> numbers) const {
-  const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(numbers.data(), numbers.size()), at::kLong);
-  return parts_[part].index_select(0, index.clamp_min(0).to(device_));
+} catch (...) {
+  Forget();  // keys may have numbers already whose rows were never made
+  throw;
 }
 
 int64_t RowMemo::row_bytes() const {
@@ -78,6 +72,7 @@ int64_t RowMemo::bytes() const {
 void RowMemo::Forget() {
   numbers_.clear();
   parts_.clear();
+  full_ = false;
 }
 
 void RowMemo::Reserve(int64_t rows, int64_t most_rows) {
@@ -94,6 +89,10 @@ void RowMemo::Reserve(int64_t rows, int64_t most_rows) {
   }
 }
 
+at::Tensor IndexTensor(std::span<const int64_t> list, at::Device device) {
+  return at::tensor(at::ArrayRef<int64_t>(list.data(), list.size()), at::kLong).to(device);
+}
+
 Memo::Memo(const Config& config, at::ScalarType dtype, at::Device device, int64_t most_bytes)
     : tokens({config.width}, at::kFloat, device), pairs(PairWidths(config), dtype, device), most_bytes_(most_bytes) {}
 
@@ -106,8 +105,8 @@ int64_t Memo::most_pairs() const {
 
 void Memo::Begin(int64_t weights) {
   steps_++;
-  const bool full = most_bytes_ > 0 && (pairs.size() >= most_pairs() || tokens.size() >= most_tokens());
-  if (weights == weights_ && !(full && steps_ >= kStepsBetweenRenewals)) return;
+  const bool renew = (pairs.full() || tokens.full()) && steps_ >= kStepsBetweenRenewals;
+  if (weights == weights_ && !renew) return;
   tokens.Forget();
   pairs.Forget();
   weights_ = weights;

@@ -25,9 +25,10 @@ class RowMemo {
   std::vector<int64_t> Find(
       std::span<const uint64_t> keys, int64_t most_rows,
       const std::function<std::vector<at::Tensor>(std::span<const int64_t> positions)>& make);
-  // Rows of a part, [n, width]; a number of -1 gives any row. Not for an empty memo.
-  at::Tensor Rows(size_t part, std::span<const int64_t> numbers) const;
+  // Rows of a part by number, [n, width]: index [n] int64 on the memo's device.
+  at::Tensor Rows(size_t part, const at::Tensor& index) const { return parts_[part].index_select(0, index); }
   int64_t size() const { return static_cast<int64_t>(numbers_.size()); }
+  bool full() const { return full_; }  // there was no room for a key
   int64_t row_bytes() const;
   int64_t bytes() const;
   void Forget();
@@ -39,15 +40,17 @@ class RowMemo {
   std::vector<int64_t> widths_;
   at::ScalarType dtype_;
   at::Device device_;
+  bool full_ = false;
   std::unordered_map<uint64_t, int64_t> numbers_;
   std::vector<at::Tensor> parts_;  // [capacity, width]
 };
 
 struct Memo {
-  // Of bytes: what the memory may grow to, the numbers' index beside it.
+  // most_bytes: what the rows may grow to; while they grow, one part has its old rows beside the new ones, and each
+  // row some 50 bytes in the index.
   Memo(const Config& config, at::ScalarType dtype, at::Device device, int64_t most_bytes);
-  // Before a step: what other weights made is forgotten, and, where there is no room left, all, now and then, so
-  // that what finished slots left gives way to new.
+  // Before a step: what other weights made is forgotten, and, where there was no room, all, now and then, so that
+  // what finished slots left gives way to new.
   void Begin(int64_t weights);
   int64_t most_tokens() const;  // rows that may be remembered now; tokens take half at most
   int64_t most_pairs() const;
@@ -59,6 +62,8 @@ struct Memo {
  private:
   int64_t most_bytes_, weights_ = -1, steps_ = 0;
 };
+
+at::Tensor IndexTensor(std::span<const int64_t> list, at::Device device);
 
 // Before the first token there is none: -1.
 inline uint64_t PairKey(int64_t before, int64_t token) {

@@ -136,10 +136,6 @@ class KeptOps final : public SlotOps {
   const KeptSlot& kept_;
 };
 
-at::Tensor Index(const std::vector<int64_t>& list, at::Device device) {
-  return at::tensor(list, at::kLong).to(device);
-}
-
 }  // namespace
 
 struct Model::Prepared final : native::PreparedWeights {
@@ -184,7 +180,8 @@ std::shared_ptr<const native::PreparedWeights> Model::Prepare(const native::Name
     return products;
   };
   // In float32, so that the parts add up to the bits of the whole.
-  if (config_.width % nn::kSumBlock == 0 && config_.compressed <= nn::kSumBlock)
+  if (cache_mode_ == CacheMode::kCompressed && options_.device.is_cpu() && config_.width % nn::kSumBlock == 0 &&
+      config_.compressed <= nn::kSumBlock)
     source.cut = [&](const nn::LinearSpec& spec, const std::vector<int64_t>& widths) {
       std::vector<Product> products;
       const at::Tensor whole = converted(spec.weight, spec.shape(), false).to(at::kFloat);
@@ -225,7 +222,7 @@ class Model::Step {
     if (rows_.tokens().empty()) return at::empty({0, c_.width}, weights_.embedded.options());
     if (state_.memo) state_.memo->Begin(weights_.serial);
     if (state_.cache) state_.cache->Reserve(reading_.cache_rows);
-    const at::Tensor tokens = Index(rows_.tokens(), device());
+    const at::Tensor tokens = IndexTensor(rows_.tokens(), device());
     const at::Tensor x0 = weights_.embedded.index_select(0, tokens);
     at::Tensor x = x0;
     const int64_t lower = c_.gold() ? c_.first_upper : c_.layers;
@@ -239,7 +236,7 @@ class Model::Step {
   at::Device device() const { return weights_.embedded.device(); }
   // Rows of x; x itself where they are all of it.
   at::Tensor Select(const at::Tensor& x, const std::vector<int64_t>& rows) const {
-    return static_cast<int64_t>(rows.size()) == x.size(0) ? x : x.index_select(0, Index(rows, device()));
+    return static_cast<int64_t>(rows.size()) == x.size(0) ? x : x.index_select(0, IndexTensor(rows, device()));
   }
 
   void PlanRows(std::span<const native::Chunk> chunks) {
@@ -261,10 +258,10 @@ class Model::Step {
       }
     }
     if (!model_.rotary_ || positions.empty()) return;
-    ops_.key_rotary = model_.RotaryOf(Index(positions, device()), largest, at::kFloat);
+    ops_.key_rotary = model_.RotaryOf(IndexTensor(positions, device()), largest, at::kFloat);
     ops_.query_rotary = queries_.empty()
                             ? ops_.key_rotary
-                            : model_.RotaryOf(Index(query_positions, device()), largest, at::kFloat);
+                            : model_.RotaryOf(IndexTensor(query_positions, device()), largest, at::kFloat);
   }
 
   at::Tensor RunGold(const at::Tensor& tokens, const at::Tensor& x0, const at::Tensor& below) {
@@ -323,8 +320,8 @@ class Model::Step {
 
   at::Tensor RunSlot(const Reading& reading, at::Tensor x) {
     const int64_t slot = reading.slots[0], tokens = state_.kept->Length(slot);
-    const KeptSlot kept(c_, weights_.ends, weights_.embedded, *state_.memo, state_.mode,
-                        state_.kept->Tokens(slot), state_.kept->Rows(slot), weights_.layers);
+    const KeptSlot kept(c_, weights_.ends, weights_.layers, weights_.embedded, *state_.memo, state_.mode,
+                        state_.kept->Tokens(slot), state_.kept->Rows(slot));
     KeptOps ops(c_, state_, reading, kept);
     if (model_.rotary_) {
       const at::Tensor positions = at::arange(tokens, at::dtype(at::kLong).device(device()));
