@@ -44,19 +44,32 @@ StatusOr<data::EncodeDocument> MakeEncodeDocument(const policy::ModelSource& sou
   };
 }
 
+namespace {
+
+StatusOr<std::shared_ptr<const data::TokenSource>> OpenText(const data::TextFile& file, const policy::ModelSource& source,
+                                                             const data::EncodeDocument& encode) {
+  VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(file, source.vocabulary(), encode));
+  if (tokens->ignored() > 0 && tokens->ignored() == tokens->size())
+    return InvalidError(file.file, ": every label in column \"", file.labels, "\" is -100, so nothing of it is to be predicted; "
+                        "give the tokens to learn their own ids as labels");
+  return tokens;
+}
+
+}  // namespace
+
 StatusOr<PretrainText> MakePretrainText(const config::Recipe& recipe, const policy::ModelSource& source) {
   VOLERY_ASSIGN_OR_RETURN(const data::EncodeDocument encode, MakeEncodeDocument(source, recipe.pretrain.end_id));
   VOLERY_ASSIGN_OR_RETURN(data::TextStreamOptions options, StreamOptions(recipe));
   std::vector<data::TextSource> sources;
   for (const config::DataRecipe& d : recipe.data) {
-    VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(FileOf(d), source.vocabulary(), encode));
+    VOLERY_ASSIGN_OR_RETURN(auto tokens, OpenText(FileOf(d), source, encode));
     sources.push_back({std::move(tokens), d.file, d.weight});
   }
   VOLERY_ASSIGN_OR_RETURN(data::TextStream train, data::TextStream::Make(options, std::move(sources)));
   PretrainText text{std::move(train), std::nullopt};
   const config::ValidationRecipe& v = recipe.validation;
   if (v.file.empty()) return text;
-  VOLERY_ASSIGN_OR_RETURN(auto tokens, data::OpenTokens(FileOf(v), source.vocabulary(), encode));
+  VOLERY_ASSIGN_OR_RETURN(auto tokens, OpenText(FileOf(v), source, encode));
   options.held_out = v.sequences;
   VOLERY_ASSIGN_OR_RETURN(text.held_out, data::TextStream::MakeHeldOut(options, {std::move(tokens), v.file, 1}));
   return text;
@@ -73,7 +86,7 @@ StatusOr<TensorChoices> CheckPretrain(const config::Recipe& recipe, const policy
   }
   TensorChoices tensors;
   VOLERY_ASSIGN_OR_RETURN(tensors.frozen, training::FrozenTensors(source.specs, p.trainable));
-  VOLERY_ASSIGN_OR_RETURN(tensors.lr_scale, training::LearningRateScales(source.specs, p.lr_scale));
+  VOLERY_ASSIGN_OR_RETURN(tensors.lr_scale, training::LearningRateScales(source.specs, tensors.frozen, p.lr_scale));
   return tensors;
 }
 

@@ -51,14 +51,15 @@ StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe&
   return sinks;
 }
 
-std::function<std::string(VersionId)> CardWriter(const config::LoadedRecipe& loaded, const policy::ModelSource& source, observe::FanOutSink& metrics) {
+StatusOr<std::function<std::string(VersionId)>> CardWriter(const config::LoadedRecipe& loaded, const policy::ModelSource& source,
+                                                           const orchestration::RunFolder& folder, observe::FanOutSink& metrics) {
   const config::Recipe& recipe = loaded.recipe();
   policy::ModelCard card = policy::CardOf(source);
   card.name = recipe.name;
   card.training = recipe.pretrain.present ? "next-token training" : Cat("reinforcement learning (", recipe.algorithm.preset, ")");
   card.recipe_hash = base::Sha256Hex(loaded.ResolvedToml());
   card.program = Cat("volery ", VOLERY_VERSION);
-  auto last = std::make_shared<observe::LastMetrics>();
+  VOLERY_ASSIGN_OR_RETURN(const auto last, observe::LastMetrics::Of(folder.metrics()));
   metrics.Add(last);
   return [card, last](VersionId version) {
     std::vector<policy::CardMetric> measured;

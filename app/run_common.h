@@ -31,9 +31,10 @@ std::string CommandText(const std::string& command, const std::vector<std::strin
 StatusOr<std::unique_ptr<observe::FanOutSink>> OpenMetrics(const config::Recipe& recipe, const orchestration::RunFolder& folder,
                                                            const std::optional<orchestration::Checkpoint>& resume_from, bool resume);
 
-// The model card of every version that the run writes: what the recipe, the model and the newest metrics say.
-// `metrics` gets a sink that remembers them.
-std::function<std::string(VersionId)> CardWriter(const config::LoadedRecipe& loaded, const policy::ModelSource& source, observe::FanOutSink& metrics);
+// The model card of every version that the run writes: what the recipe, the model and the newest metrics say, those
+// of the run's folder and what is written to `metrics` from now on.
+StatusOr<std::function<std::string(VersionId)>> CardWriter(const config::LoadedRecipe& loaded, const policy::ModelSource& source,
+                                                           const orchestration::RunFolder& folder, observe::FanOutSink& metrics);
 
 // Prints how the run ended; its exit code.
 int Finished(const Status& status, const orchestration::RunFolder& folder, bool interrupted, bool started);

@@ -95,7 +95,7 @@ class PretrainRun {
     VOLERY_ASSIGN_OR_RETURN(auto metrics, OpenMetrics(recipe(), folder, parts.resume_from, options_.resume));
     VOLERY_ASSIGN_OR_RETURN(auto trainer, MakeTrainer());
     VOLERY_ASSIGN_OR_RETURN(policy::ModelExport model_export, policy::MakeExport(prepared_.source));
-    model_export.card = CardWriter(prepared_.checked.loaded, prepared_.source, *metrics);
+    VOLERY_ASSIGN_OR_RETURN(model_export.card, CardWriter(prepared_.checked.loaded, prepared_.source, folder, *metrics));
     policy::FolderModelWriter models(std::move(model_export));
     orchestration::CheckpointStore checkpoints(folder.checkpoints(), recipe().checkpoint.keep);
     std::optional<base::Watchdog> watchdog;
@@ -115,7 +115,6 @@ class PretrainRun {
     parts.callbacks.on_validation = [&](const orchestration::ValidationReport& report) { printer_.OnValidation(report); };
     VOLERY_ASSIGN_OR_RETURN(const orchestration::PretrainResult result,
                             orchestration::RunPretrain(MakePretrainOptions(recipe()), parts, stops_.stop, stops_.finish));
-    if (result.checkpoint) VOLERY_RETURN_IF_ERROR(models.WriteCard(result.checkpoint->path, VersionId(result.checkpoint->step.value)));
     if (result.finished) PrintEnd(result);
     return result.finished;
   }

@@ -137,7 +137,7 @@ class Rank0Run {
     plugin::RewardPool pool(pool_options, stops_.stop);
     orchestration::PluginScorer scorer(prepared_.rewards, pool);
     VOLERY_ASSIGN_OR_RETURN(policy::ModelExport model_export, policy::MakeExport(prepared_.source));
-    model_export.card = CardWriter(prepared_.checked.loaded, prepared_.source, *metrics);
+    VOLERY_ASSIGN_OR_RETURN(model_export.card, CardWriter(prepared_.checked.loaded, prepared_.source, folder, *metrics));
     policy::FolderModelWriter models(std::move(model_export));
     orchestration::CheckpointStore checkpoints(folder.checkpoints(), recipe.checkpoint.keep);
     orchestration::RolloutFileWriter rollouts(folder.rollouts(), prepared_.loop.seed);
@@ -173,7 +173,11 @@ class Rank0Run {
       return result.status();
     }
     VOLERY_RETURN_IF_ERROR(trainer->StopFollowers());
-    if (result->checkpoint) VOLERY_RETURN_IF_ERROR(models.WriteCard(result->checkpoint->path, VersionId(result->checkpoint->step.value)));
+    // The last evaluation is made when its checkpoint is safe; its card says what came out.
+    if (result->checkpoint && result->finished && result->last_eval) {
+      const Status written = models.WriteCard(result->checkpoint->path, VersionId(result->checkpoint->step.value));
+      if (!written.ok()) printer_.Line(Cat("the model card lacks the last evaluation: ", written));
+    }
     if (result->finished) PrintEnd(prepared_, folder, *result, scorer, stops_.finish, printer_);
     return result->finished;
   }

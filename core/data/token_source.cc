@@ -102,8 +102,8 @@ StatusOr<std::shared_ptr<const TokenSource>> OpenBinidx(const std::string& file,
 using DocumentVisitor = std::function<Status(const TextDocument&)>;
 
 Status ForEachPart(const TextFile& text, const DocumentVisitor& visit) {
-  VOLERY_ASSIGN_OR_RETURN(const std::string all, base::ReadFile(text.file));
-  if (text.separator.empty()) return visit({all, {}, {}});
+  VOLERY_ASSIGN_OR_RETURN(std::string all, base::ReadFile(text.file));
+  if (text.separator.empty()) return visit({std::move(all), {}, {}});
   for (size_t begin = 0; begin <= all.size();) {
     const size_t end = std::min(all.find(text.separator, begin), all.size());
     if (end > begin) VOLERY_RETURN_IF_ERROR(visit({all.substr(begin, end - begin), {}, {}}));
@@ -122,13 +122,13 @@ StatusOr<const nlohmann::json*> ColumnOf(const nlohmann::json& row, const std::s
                       "; say with `", key, "` which to read");
 }
 
-StatusOr<std::vector<int32_t>> Integers(const nlohmann::json& list, const std::string& column) {
+StatusOr<std::vector<int32_t>> Integers(const nlohmann::json& list, const std::string& column, const char* what) {
   std::vector<int32_t> out;
   out.reserve(list.size());
   for (const nlohmann::json& value : list) {
-    if (!value.is_number_integer() || value < INT32_MIN || value > INT32_MAX)
-      return InvalidError("column \"", column, "\" holds ", value.dump(), " at [", out.size(),
-                          "], not a token id");
+    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<uint64_t>() > INT32_MAX) ||
+        value.get<int64_t>() < INT32_MIN || value.get<int64_t>() > INT32_MAX)
+      return InvalidError("column \"", column, "\" holds ", value.dump(), " at [", out.size(), "], not a ", what);
     out.push_back(value.get<int32_t>());
   }
   return out;
@@ -139,7 +139,7 @@ StatusOr<std::vector<uint8_t>> LossMask(const nlohmann::json& list, const TextFi
   constexpr int32_t kIgnored = -100;  // as cross-entropies of the field ignore it
   if (!list.is_array())
     return InvalidError("column \"", text.labels, "\" holds a ", list.type_name(), ", not a list of labels");
-  VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> labels, Integers(list, text.labels));
+  VOLERY_ASSIGN_OR_RETURN(const std::vector<int32_t> labels, Integers(list, text.labels, "label"));
   if (labels.size() != ids.size())
     return InvalidError("\"", text.labels, "\" has ", labels.size(), " labels, but \"", text.column, "\" has ",
                         ids.size(), " ids");
@@ -158,7 +158,7 @@ StatusOr<TextDocument> DocumentOf(const nlohmann::json& row, const TextFile& tex
   VOLERY_ASSIGN_OR_RETURN(const nlohmann::json* found, ColumnOf(row, text.column, "column"));
   TextDocument document;
   if (found->is_array()) {
-    VOLERY_ASSIGN_OR_RETURN(document.ids, Integers(*found, text.column));
+    VOLERY_ASSIGN_OR_RETURN(document.ids, Integers(*found, text.column, "token id"));
   } else if (found->is_string()) {
     document.text = found->get_ref<const std::string&>();
   } else {

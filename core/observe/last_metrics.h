@@ -2,6 +2,7 @@
 // A sink that remembers each number's newest value, for summaries such as a model card. Thread-safe.
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -15,6 +16,10 @@ class LastMetrics : public base::MetricSink {
     double value = 0;
     StepId step;
   };
+  // Begins with what a metrics.jsonl says; a missing file says nothing. InvalidArgument: a line that is none
+  // (file:line).
+  static StatusOr<std::shared_ptr<LastMetrics>> Of(const std::string& path);
+
   Status Write(StepId step, const base::MetricRow& row, const std::string& /*note*/) override {
     const std::lock_guard lock(mutex_);
     for (const auto& [name, value] : row) values_[name] = {value, step};

@@ -7,10 +7,56 @@
 #include <string_view>
 
 #include "core/base/files.h"
+#include "core/observe/last_metrics.h"
 
 namespace volery::observe {
 
 using nlohmann::ordered_json;
+
+namespace {
+
+// Whole lines, as long as visit(step, line) is true; where the first one begins that isn't visited so.
+StatusOr<size_t> ReadLines(const std::string& path, const std::string& text,
+                           const std::function<bool(StepId, const nlohmann::json&)>& visit) {
+  size_t begin = 0;
+  for (int number = 1; begin < text.size(); ++number) {
+    const size_t end = text.find('\n', begin);
+    if (end == std::string::npos) break;
+    const auto line = nlohmann::json::parse(text.begin() + static_cast<ptrdiff_t>(begin),
+                                            text.begin() + static_cast<ptrdiff_t>(end), nullptr, false);
+    if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) {
+      return InvalidError(
+          path, ":", number,
+          ": no metrics line (a JSON object with an integer \"step\"); repair or remove the file");
+    }
+    if (!visit(StepId(line["step"].get<int64_t>()), line)) break;
+    begin = end + 1;
+  }
+  return begin;
+}
+
+}  // namespace
+
+Status ForEachMetricsLine(const std::string& path,
+                          const std::function<void(StepId step, const base::MetricRow& row)>& visit) {
+  if (!base::Exists(path)) return OkStatus();
+  VOLERY_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(path));
+  const auto numbers = [&](StepId step, const nlohmann::json& line) {
+    base::MetricRow row;
+    for (const auto& [name, value] : line.items())
+      if (name != "step" && value.is_number()) row[name] = value.get<double>();
+    visit(step, row);
+    return true;
+  };
+  return ReadLines(path, text, numbers).status();
+}
+
+StatusOr<std::shared_ptr<LastMetrics>> LastMetrics::Of(const std::string& path) {
+  auto last = std::make_shared<LastMetrics>();
+  VOLERY_RETURN_IF_ERROR(ForEachMetricsLine(
+      path, [&](StepId step, const base::MetricRow& row) { (void)last->Write(step, row, ""); }));
+  return last;
+}
 
 std::string FormatMetricsLine(StepId step, const base::MetricRow& row, const std::string& note) {
   ordered_json line;
@@ -33,22 +79,11 @@ MetricsFile::~MetricsFile() {
 
 Status MetricsFile::CutBack(const std::string& path, StepId last_step) {
   if (!base::Exists(path)) return OkStatus();
-  VOLERY_ASSIGN_OR_RETURN(std::string text, base::ReadFile(path));
-  size_t begin = 0;
-  for (int number = 1; begin < text.size(); ++number) {
-    const size_t end = text.find('\n', begin);
-    if (end == std::string::npos) break;
-    const auto line = nlohmann::json::parse(text.begin() + static_cast<ptrdiff_t>(begin),
-                                            text.begin() + static_cast<ptrdiff_t>(end), nullptr, false);
-    if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) {
-      return InvalidError(
-          path, ":", number,
-          ": no metrics line (a JSON object with an integer \"step\"); repair or remove the file");
-    }
-    if (line["step"].get<int64_t>() > last_step.value) break;
-    begin = end + 1;
-  }
-  return begin == text.size() ? OkStatus() : base::TruncateFile(path, begin);
+  VOLERY_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(path));
+  VOLERY_ASSIGN_OR_RETURN(const size_t end, ReadLines(path, text, [&](StepId step, const nlohmann::json&) {
+                            return step.value <= last_step.value;
+                          }));
+  return end == text.size() ? OkStatus() : base::TruncateFile(path, end);
 }
 
 Status MetricsFile::Write(StepId step, const base::MetricRow& row, const std::string& note) {

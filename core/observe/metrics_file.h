@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,6 +15,11 @@ namespace volery::observe {
 
 // The line without its newline. No value may be called "step" or "note".
 std::string FormatMetricsLine(StepId step, const base::MetricRow& row, const std::string& note);
+
+// Calls visit(step, finite values) for each whole line, in order; a missing file is fine. InvalidArgument: a
+// line that is no JSON object with a step (file:line).
+Status ForEachMetricsLine(const std::string& path,
+                          const std::function<void(StepId step, const base::MetricRow& row)>& visit);
 
 // Called by one thread at a time.
 class MetricsFile : public base::MetricSink {

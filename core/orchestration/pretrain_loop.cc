@@ -25,8 +25,10 @@ class PretrainRun {
     VOLERY_RETURN_IF_ERROR(Restore());
     if (parts_.callbacks.on_start) VOLERY_RETURN_IF_ERROR(parts_.callbacks.on_start());
     VOLERY_RETURN_IF_ERROR(RunSteps());
-    VOLERY_RETURN_IF_ERROR(Save());
-    if (state_.step.value >= options_.steps && !result_.last_validation) VOLERY_RETURN_IF_ERROR(Validate());
+    const Status validated =
+        state_.step.value >= options_.steps && !result_.last_validation ? Validate() : OkStatus();
+    if (!diverged_) VOLERY_RETURN_IF_ERROR(Save());
+    VOLERY_RETURN_IF_ERROR(validated);
     if (parts_.metrics != nullptr) VOLERY_RETURN_IF_ERROR(parts_.metrics->Flush());
     result_.finished = state_.step.value >= options_.steps && (!interrupted_ || parts_.validation == nullptr);
     result_.step = state_.step;
@@ -75,14 +77,16 @@ class PretrainRun {
   Status RunSteps() {
     first_step_ = state_.step.value;
     started_ = parts_.clock->NowSeconds();
-    for (;;) {
+    const auto due = [&](int64_t every) { return every > 0 && state_.step.value % every == 0; };
+    for (bool first = true;; first = false) {
       VOLERY_ASSIGN_OR_RETURN(const bool on, GoesOn());
       if (!on) return OkStatus();
-      const int64_t every = options_.validate_every, step = state_.step.value;
-      if (step == 0 || (every > 0 && step % every == 0)) VOLERY_RETURN_IF_ERROR(Validate());
+      if (first && (state_.step.value == 0 || due(options_.validate_every))) VOLERY_RETURN_IF_ERROR(Validate());
       VOLERY_RETURN_IF_ERROR(DoStep());
-      const bool due = options_.checkpoint_every > 0 && state_.step.value % options_.checkpoint_every == 0;
-      if (due && state_.step.value < options_.steps) VOLERY_RETURN_IF_ERROR(Save());
+      if (state_.step.value >= options_.steps) continue;
+      // Before it is saved: a state that has diverged pushes no good one out.
+      if (due(options_.validate_every)) VOLERY_RETURN_IF_ERROR(Validate());
+      if (due(options_.checkpoint_every)) VOLERY_RETURN_IF_ERROR(Save());
     }
   }
 
@@ -160,12 +164,15 @@ class PretrainRun {
     return OkStatus();
   }
 
-  // Nothing is saved: it would push out a state that was good.
-  Status Diverged() const {
+  Status Diverged() {
+    diverged_ = true;
     const Status reason(StatusCode::kAborted, Cat("the validation loss of version ", state_.step,
                                                   " is not finite; the model has diverged or its file is "
                                                   "damaged"));
     if (!result_.checkpoint) return reason;
+    if (result_.checkpoint->step == state_.step)
+      return Annotate(reason, result_.checkpoint->path, " is this state; remove it to go on from the one before, with a "
+                      "lower learning rate");
     return Annotate(reason, "lower the learning rate; the newest checkpoint is ", result_.checkpoint->path);
   }
 
@@ -199,7 +206,7 @@ class PretrainRun {
   PretrainResult result_;
   PretrainView view_;
   std::optional<StepId> saved_;
-  bool interrupted_ = false;
+  bool interrupted_ = false, diverged_ = false;
   int64_t first_step_ = 0;
   double started_ = 0;
   std::shared_ptr<base::Watchdog::Entry> watched_;

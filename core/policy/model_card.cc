@@ -17,7 +17,10 @@ ModelCard CardOf(const ModelSource& source) {
   ModelCard card;
   card.model = source.info;
   card.chat = source.chat.has_value();
-  if (source.where != kFromScratch) card.start = std::filesystem::path(source.where).filename().string();
+  if (source.where != kFromScratch) {
+    const std::filesystem::path path(source.where);
+    card.start = (path.has_filename() ? path : path.parent_path()).filename().string();
+  }
   return card;
 }
 
@@ -27,7 +30,7 @@ std::string FormatModelCard(const ModelCard& card, int64_t step, const std::vect
                          "\n\n", m.family, ", ", m.layers, " layers of width ", m.width, ", ", m.parameters,
                          " parameters, vocabulary ", m.vocabulary, ", context ", m.context, ".\n\n", "- Training: ",
                          card.training, ", ", step, " steps\n- Started from: ",
-                         card.start.empty() ? "nothing (initialised as its paper's code does)" : card.start,
+                         card.start.value_or("nothing (initialised as its paper's code does)"),
                          "\n- Made by: ", card.program, "\n- Recipe (resolved), SHA-256: ", card.recipe_hash, "\n");
   if (!metrics.empty()) text += "\n## Measured last\n\n| metric | value | step |\n|---|---|---|\n";
   for (const CardMetric& metric : metrics)

@@ -2,6 +2,7 @@
 // The model card (README.md) of a folder that a run writes: what the model is, how it came about, what was
 // measured last, how to use it. Front matter as Hugging Face's hub reads it. Pure functions.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct CardMetric {
 struct ModelCard {
   std::string name;         // of the run
   std::string training;     // "next-token training", "reinforcement learning (grpo)"
-  std::string start;        // what it started from, "" for a model from scratch
+  std::optional<std::string> start;  // what it started from; none: from scratch
   std::string recipe_hash;  // SHA-256 of the resolved recipe, hex
   std::string program;      // "volery 0.1.0"
   native::ModelInfo model;

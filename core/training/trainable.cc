@@ -20,11 +20,11 @@ std::string SomeNames(const std::vector<native::TensorSpec>& specs) {
   return names + (specs.size() > kShownNames ? Cat(" ... ", specs.back().name) : "");
 }
 
-Status MatchesNone(const char* key, const std::vector<std::string>& patterns,
+Status MatchesNone(const char* key, const char* which, const std::vector<std::string>& patterns,
                    const std::vector<native::TensorSpec>& specs) {
   std::string quoted;
   for (const std::string& pattern : patterns) quoted += Cat(quoted.empty() ? "" : ", ", '"', pattern, '"');
-  return InvalidError(key, ": no tensor of the model matches ", quoted, "; their names: ", SomeNames(specs));
+  return InvalidError(key, ": no tensor ", which, " matches ", quoted, "; their names: ", SomeNames(specs));
 }
 
 }  // namespace
@@ -44,12 +44,16 @@ StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSp
     }
     if (!any) unmatched.push_back(pattern);
   }
-  if (!unmatched.empty()) return MatchesNone("pretrain.trainable", unmatched, specs);
+  if (!unmatched.empty()) return MatchesNone("pretrain.trainable", "of the model", unmatched, specs);
   return frozen;
 }
 
 StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<native::TensorSpec>& specs,
+                                                           const std::set<std::string>& frozen,
                                                            const nlohmann::json& scales) {
+  std::vector<native::TensorSpec> training;
+  for (const native::TensorSpec& spec : specs)
+    if (!frozen.contains(spec.name)) training.push_back(spec);
   std::map<std::string, double> out;
   std::set<std::string> unmatched;
   for (const auto& [pattern, factor] : scales.items()) {
@@ -58,7 +62,7 @@ StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<nat
                           "; a factor is a number of at least 0");
     unmatched.insert(pattern);
   }
-  for (const native::TensorSpec& spec : specs) {
+  for (const native::TensorSpec& spec : training) {
     std::string longest, rival;  // patterns of the same length
     for (const auto& [pattern, factor] : scales.items()) {
       if (!Matches(pattern, spec.name)) continue;
@@ -71,7 +75,8 @@ StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<nat
                           "; make one of them longer");
     if (!longest.empty()) out[spec.name] = scales.at(longest).get<double>();
   }
-  if (!unmatched.empty()) return MatchesNone("pretrain.lr_scale", {unmatched.begin(), unmatched.end()}, specs);
+  if (!unmatched.empty())
+    return MatchesNone("pretrain.lr_scale", "that trains", {unmatched.begin(), unmatched.end()}, training);
   return out;
 }
 

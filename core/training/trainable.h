@@ -19,8 +19,9 @@ StatusOr<std::set<std::string>> FrozenTensors(const std::vector<native::TensorSp
 
 // {pattern: factor of the learning rate}, in place of the model's own (TensorSpec::lr_scale). Where several
 // patterns match a tensor, the longest one counts. InvalidArgument: a factor that is no number or negative, a
-// pattern that matches none, two of one length that match the same tensor.
+// pattern that matches none that trains, two of one length that match the same tensor.
 StatusOr<std::map<std::string, double>> LearningRateScales(const std::vector<native::TensorSpec>& specs,
+                                                           const std::set<std::string>& frozen,
                                                            const nlohmann::json& scales);
 
 }  // namespace volery::training

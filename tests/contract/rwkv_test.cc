@@ -141,7 +141,7 @@ TEST(RwkvInitialise, IsThatOfTheTrainingCode) {
                                    ? R"({"*.time_decay":5.0, "*.time_mix_*":5.0, "*.time_faaaa":5.0})"
                                    : R"({"*.time_decay":5.0, "*.time_maa_?":5.0, "*.time_faaaa":5.0})";
     const auto scales =
-        training::LearningRateScales(model->parameters(), nlohmann::json::parse(second_stage));
+        training::LearningRateScales(model->parameters(), {}, nlohmann::json::parse(second_stage));
     ASSERT_TRUE(scales.ok()) << scales.status();
     for (const native::TensorSpec& spec : model->parameters()) {
       const nlohmann::json& entry = recorded[key][original.at(spec.name)];

@@ -61,6 +61,12 @@ with tempfile.TemporaryDirectory() as temporary:
         plan = expect_ok(volery("plan", REVERSE, f"model.family={family}", *sizes, *words)).stdout
         return tuple(map(int, re.search(r"decode state of a sequence: (\d+) bytes and (\d+) a token", plan).groups()))
     expect((state_of("goldfinch-llama")[1], state_of("goldfinch", "rollout.cache=compressed")[1]) == (2621440, 1028), "bytes a token")
+    # What the compressed cache remembers is a part of the budget; the slots have the rest, and come first.
+    for share, remembered, rest in ((0.25, "16 MiB more", "48 MiB hold"), (0, None, "64 MiB hold")):
+        plan = expect_ok(volery("plan", REVERSE, "model.family=goldfinch", "rollout.cache=compressed", "rollout.kv_memory_mb=64", f"rollout.memo_share={share}")).stdout
+        expect(rest in plan and ("remembered" in plan) == (remembered is not None) and (remembered or "") in plan, plan)
+    holds = lambda megabytes: re.search(r"a token \((.*?)\)", expect_ok(volery("plan", REVERSE, "model.family=goldfinch", f"rollout.kv_memory_mb={megabytes}")).stdout)[1]
+    expect("compressed keys of 8 values" in holds(8) and "keys and values of" in holds(64), holds(8), holds(64))
     # One budget holds few sequences with keys and values, and many with a state of one size.
     most = {}
     for family in ("llama", "rwkv6"):

@@ -1,5 +1,6 @@
 """Next-token training as a user meets it: a tiny llama on bytes learns; a run is the same bit for bit across Ctrl-C and --resume;
 frozen tensors stay; mixtures, binidx, validation files; every recipe of configs/pretrain starts; what is wrong is said at once."""
+import hashlib
 import json
 import pathlib
 import random
@@ -90,6 +91,7 @@ with tempfile.TemporaryDirectory() as temporary:
     expect({"grad_norm", "lr", "tokens", "tokens_seen", "tokens_per_s", "time/step", "memory/peak", "loss_at/64"} <= set(rows[1]), rows[1])
     card = (checkpoint(runs / "first") / "README.md").read_text()
     expect(card.startswith("---\n") and "next-token training" in card and f"| validation/loss | {measured[-1]:.9g} |" in card and str(folder) not in card, card)
+    expect(hashlib.sha256((runs / "first" / "recipe.toml").read_bytes()).hexdigest() in card, "the recipe's hash in the card")
     expect((runs / "first" / "recipe.toml").exists() and any((runs / "first" / "events").iterdir()), "run folder")
     generated = expect_ok(volery("generate", "--model", checkpoint(runs / "first"), "--prompt", "Anna has", "--max-new-tokens", 4, "--temperature", 0)).stdout
     expect(generated.strip() != "", "nothing generated")
@@ -101,6 +103,13 @@ with tempfile.TemporaryDirectory() as temporary:
     expect_ok(pretrain("resumed", "--resume"))
     expect(same_weights(weights(checkpoint(runs / "first")), weights(checkpoint(runs / "resumed"))), "resumed run: weights differ")
     expect(steady(runs / "first") == steady(runs / "resumed"), "resumed run: metrics differ")
+    resumed = checkpoint(runs / "resumed") / "README.md"
+    measured_last = lambda text: text.split("## Measured last")[1]
+    expect(measured_last(resumed.read_text()) == measured_last(card), resumed.read_text())
+    # Nothing is left to do: what a person wrote into the card stays.
+    resumed.write_text("my own words")
+    expect_ok(pretrain("resumed", "--resume"))
+    expect(resumed.read_text() == "my own words", resumed.read_text())
     # A run that has ended goes on from its last step.
     longer = expect_ok(pretrain("resumed", "steps=62", "--resume")).stderr
     expect("resuming after step 60" in longer and "damaged" not in longer and checkpoint(runs / "resumed").name == "step_62", longer)
@@ -136,7 +145,7 @@ with tempfile.TemporaryDirectory() as temporary:
         expect_ok(pretrain(form, f"data.0.file={folder / f'b.{form}'}", "data.0.column=body", "data.0.separator=", "steps=4"))
     expect(same_weights(weights(checkpoint(runs / "jsonl")), weights(checkpoint(runs / "parquet"))), "Parquet and JSON Lines differ")
     answers = [[x, 10, (x * 7) % 64 + 64, (x * 5) % 64 + 128] for x in range(64)] * 8  # the last token can be known, the third isn't asked for
-    pq.write_table(pa.table({"input_ids": answers, "labels": [[-100, -100, -100, row[3]] for row in answers]}), folder / "ids.parquet")
+    pq.write_table(pa.table({"input_ids": answers, "labels": [[-100, -100, -100, row[3]] for row in answers], "none": [[-100] * 4] * len(answers)}), folder / "ids.parquet")
     labelled = [f"data.0.file={folder / 'ids.parquet'}", "data.0.column=input_ids", "data.0.separator=", "pretrain.context=4", "pretrain.sequences=32",
                 "pretrain.documents=apart", "validation.sequences=64", "trainer.optim.learning_rate=1e-2", "steps=120"]
     expect_ok(pretrain("labels", "data.0.labels=labels", *labelled))
@@ -211,6 +220,9 @@ with tempfile.TemporaryDirectory() as temporary:
         "model.family=rwkv6", parts=["labels", "pretrain.carry"])
     bad("no such labels", f"data.0.file={folder / 'ids.parquet'}", "data.0.separator=", "data.0.column=input_ids", "data.0.labels=targets",
         parts=["ids.parquet:row", '"targets"', '"labels"'])
+    bad("labels that ask for nothing", f"data.0.file={folder / 'ids.parquet'}", "data.0.separator=", "data.0.column=input_ids", "data.0.labels=none",
+        parts=["ids.parquet", '"none"', "every label", "-100"])
+    bad("rate of a frozen tensor", 'pretrain.trainable=["model.norm.*"]', 'pretrain.lr_scale={"model.layers.*"=5.0}', parts=["pretrain.lr_scale", "that trains", "model.norm.weight"])
     bad("no such rate", 'pretrain.lr_scale={"*.time_decay"=5.0}', parts=["pretrain.lr_scale", '"*.time_decay"', "model.embed_tokens.weight"])
     bad("no trainable match", 'pretrain.trainable=["blocks.*"]', parts=['"blocks.*"', "model.embed_tokens.weight"])
     bad("context longer than the data", "pretrain.context=100000", "model.context=100000", parts=["a.txt", "pretrain.context"])

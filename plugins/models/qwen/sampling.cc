@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-
 #include "model.h"
 #include "volery/native/chunk_rows.h"
 #include "volery/nn/activation.h"

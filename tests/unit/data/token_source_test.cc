@@ -94,6 +94,11 @@ TEST_F(TokenSourceTest, RowsMayHoldTokenIdsAndLabels) {
             Cat(at, "column \"i\" holds \"a\" at [1], not a token id"));
   EXPECT_EQ(refused(R"({"i": [5, 9000000000], "l": [-100, 6]})"),
             Cat(at, "column \"i\" holds 9000000000 at [1], not a token id"));
+  // Neither -1 nor -100 by its bits.
+  EXPECT_EQ(refused(R"({"i": [5, 18446744073709551615], "l": [-100, 6]})"),
+            Cat(at, "column \"i\" holds 18446744073709551615 at [1], not a token id"));
+  EXPECT_EQ(refused(R"({"i": [5, 6], "l": [18446744073709551516, 6]})"),
+            Cat(at, "column \"l\" holds 18446744073709551516 at [0], not a label"));
   EXPECT_EQ(refused(R"({"i": [5, 6], "l": [-100]})"), Cat(at, "\"l\" has 1 labels, but \"i\" has 2 ids"));
   EXPECT_EQ(refused(R"({"i": [5, 6], "l": "x"})"), Cat(at, "column \"l\" holds a string, not a list of labels"));
   EXPECT_EQ(refused(R"({"i": [5, 6], "l": [-100, 7]})"),

@@ -236,6 +236,17 @@ TEST(Engine, SlotsAreBudgetedByBytes) {
   EXPECT_THAT(Message(refused.status()), HasSubstr("budget for sequences is 422"));
 }
 
+TEST(Engine, WhatAllSlotsShareIsAPartOfTheBudget) {
+  const auto model = std::make_shared<FakeModel>();
+  model->shared_bytes = 124;
+  Rig rig({.max_slots = 64, .state_bytes = 124 * 3 + 50}, model);
+  rig.Submit(Request(0, 10, {1, 2}, 8));
+  rig.Run();
+  EXPECT_EQ(rig.model->log->most_slots, 2);
+  EXPECT_THAT(Message(rig.engine->Submit(Request(1, 1, {1, 2}, 60)).status()),
+              HasSubstr("budget for sequences is 298 (124 are for what is remembered, rollout.memo_share)"));
+}
+
 TEST(Engine, KeepGoesOnWithTheOldStateAndMarksIt) {
   Rig rig;
   rig.Submit(Request(0, 1, {1, 2}, 6));

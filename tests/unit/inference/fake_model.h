@@ -78,7 +78,7 @@ class FakeModel : public native::Model {
   const std::string& config_json() const override { return config_; }
   const std::vector<native::TensorSpec>& parameters() const override { return specs_; }
   native::StateSpec state_spec(c10::ScalarType) const override {
-    return {info_.width * 4, 10, readable, "one vector"};
+    return {info_.width * 4, 10, readable, "one vector", shared_bytes};
   }
   void Initialise(native::NamedTensors& parameters, uint64_t seed) const override {
     for (auto& [name, tensor] : parameters) {
@@ -162,6 +162,7 @@ class FakeModel : public native::Model {
   }
 
   bool readable = true;
+  int64_t shared_bytes = 0;
   bool fail_next = false;
   std::shared_ptr<FakeLog> log = std::make_shared<FakeLog>();
 

@@ -176,15 +176,26 @@ TEST(PretrainLoop, StepsThatChangeNothingEndIt) {
 }
 
 TEST(PretrainLoop, AValidationThatSaysNothingEndsIt) {
+  // Validated after steps 3, 6 and 7, saved after 2, 4, 6 and 7: the state that has diverged pushes no good one out.
+  for (const auto& [step, newest] : std::map<int64_t, int64_t>{{3, 2}, {6, 4}, {7, 6}}) {
+    base::TemporaryFolder folder;
+    Rig later(folder.path());
+    later.trainer.diverged_from = step;
+    const Status status = later.Run().status();
+    EXPECT_EQ(status.code(), StatusCode::kAborted);
+    EXPECT_NE(Message(status).find(Cat("validation loss of version ", step, " is not finite")), std::string::npos) << status;
+    EXPECT_EQ((*later.checkpoints.Newest())->step, StepId(newest));
+    EXPECT_NE(Message(status).find(Cat("newest checkpoint is ", folder.path(), "/step_", newest)), std::string::npos) << status;
+  }
+  // Where it is what the run goes on from, the message says so.
   base::TemporaryFolder folder;
-  Rig later(folder.path());
-  later.trainer.diverged_from = 3;
-  const Status status = later.Run().status();
-  EXPECT_EQ(status.code(), StatusCode::kAborted);
-  EXPECT_NE(Message(status).find("validation loss of version 3 is not finite"), std::string::npos) << status;
-  // The state that has diverged pushes no good one out.
-  EXPECT_EQ((*later.checkpoints.Newest())->step, StepId(2));
-  EXPECT_NE(Message(status).find("step_2"), std::string::npos) << status;
+  Rig good(folder.path());
+  good.options.steps = 6;
+  ASSERT_TRUE(good.Run().ok());
+  Rig bad(folder.path());
+  bad.resume_from = *bad.checkpoints.Newest();
+  bad.trainer.diverged_from = 6;
+  EXPECT_NE(Message(bad.Run().status()).find("step_6 is this state; remove it"), std::string::npos);
 
   base::TemporaryFolder empty;
   Rig first(empty.path());

@@ -62,7 +62,7 @@ struct Fixture {
 TEST(ModelFolder, ACardSaysWhatTheModelIs) {
   Fixture f;
   ModelCard card = CardOf(f.source);
-  EXPECT_EQ(card.start, "");
+  EXPECT_FALSE(card.start);
   card.name = "sums: \"first\"";
   card.training = "next-token training";
   card.recipe_hash = "abc";
@@ -83,6 +83,8 @@ TEST(ModelFolder, ACardSaysWhatTheModelIs) {
   ASSERT_TRUE(writer.WriteCard(folder, VersionId(7)).ok());
   EXPECT_NE(base::ReadFile(folder + "/README.md").value().find("7 steps"), std::string::npos);
   f.source.where = "/home/someone/models/base-7b";
+  EXPECT_EQ(CardOf(f.source).start, "base-7b");
+  f.source.where += "/";
   EXPECT_EQ(CardOf(f.source).start, "base-7b");
 }
 

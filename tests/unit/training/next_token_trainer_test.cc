@@ -272,8 +272,8 @@ TEST(Trainable, PatternsMatchWholeNames) {
 
 TEST(Trainable, LearningRatesByPattern) {
   const TinyModel model;
-  const auto scales = [&](const char* json) {
-    return LearningRateScales(model.parameters(), nlohmann::json::parse(json));
+  const auto scales = [&](const char* json, const std::set<std::string>& frozen = {}) {
+    return LearningRateScales(model.parameters(), frozen, nlohmann::json::parse(json));
   };
   EXPECT_TRUE(scales("{}")->empty());
   const auto some = scales(R"({"block.*": 2, "block.1.*": 5.5, "head": 0})");
@@ -286,7 +286,11 @@ TEST(Trainable, LearningRatesByPattern) {
   EXPECT_EQ(Message(scales(R"({"head": -1})").status()),
             "pretrain.lr_scale: \"head\" = -1; a factor is a number of at least 0");
   EXPECT_TRUE(Message(scales(R"({"heads": 1})").status())
-                  .starts_with("pretrain.lr_scale: no tensor of the model matches \"heads\""));
+                  .starts_with("pretrain.lr_scale: no tensor that trains matches \"heads\""));
+  EXPECT_TRUE(Message(scales(R"({"head": 2})", {"head"}).status()).ends_with("their names: embed, block.0.query, block.0.key, "
+                                                                             "block.0.value, block.0.mix, block.1.query, "
+                                                                             "block.1.key, block.1.value, block.1.mix, norm"));
+  EXPECT_EQ(scales(R"({"*": 2})", {"head"})->count("head"), 0u);
   EXPECT_EQ(Message(scales(R"({"hea?": 1, "h*ad": 2})").status()),
             "pretrain.lr_scale: \"h*ad\" and \"hea?\" both match head; make one of them longer");
   EXPECT_EQ(scales(R"({"h*d": 1, "he*": 2, "head": 3})")->at("head"), 3);
@@ -296,6 +300,7 @@ TEST(NextTokenTrainer, StepsAsWideAsTheRateOfEachTensor) {
   const data::TextBatch batch = Batch({12, 1, false});
   const auto moved = [&](const std::map<std::string, double>& lr_scale) {
     Rig rig;
+    rig.model->AskForRate("norm", 2);
     rig.lr_scale = lr_scale;
     auto trainer = rig.Make();
     const at::Tensor before = trainer->store().masters().clone();
@@ -305,9 +310,10 @@ TEST(NextTokenTrainer, StepsAsWideAsTheRateOfEachTensor) {
       out[range.name] = ParameterStore::View(trainer->store().masters() - before, range);
     return out;
   };
-  const native::NamedTensors plain = moved({}), scaled = moved({{"head", 5}, {"embed", 0}});
+  const native::NamedTensors plain = moved({}), scaled = moved({{"head", 5}, {"embed", 0}, {"norm", 1}});
   for (const auto& [name, step] : plain) {
-    const double factor = name == "head" ? 5 : name == "embed" ? 0 : 1;
+    // The model asks for twice the rate at its norm: what is given counts in place of that.
+    const double factor = name == "head" ? 5 : name == "embed" ? 0 : name == "norm" ? 0.5 : 1;
     EXPECT_LT((scaled.at(name) - factor * step).abs().max().item<double>(), 1e-12) << name;
   }
 }

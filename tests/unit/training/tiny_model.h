@@ -44,6 +44,10 @@ class TinyModel : public native::Model {
   const native::ModelInfo& info() const override { return info_; }
   const std::string& config_json() const override { return config_; }
   const std::vector<native::TensorSpec>& parameters() const override { return specs_; }
+  void AskForRate(const std::string& name, double scale) {
+    for (native::TensorSpec& spec : specs_)
+      if (spec.name == name) spec.lr_scale = scale;
+  }
   native::StateSpec state_spec(c10::ScalarType) const override { return {}; }
   void Initialise(native::NamedTensors& parameters, uint64_t seed) const override {
     uint64_t tensor_number = 0;
