@@ -96,7 +96,7 @@ void PrintEnd(const Prepared& prepared, const orchestration::RunFolder& folder, 
     const StatusOr<std::string> line = ConstantAnswerLine(prepared, folder, scorer, stop);
     printer.Line(line.ok() ? *line : Cat("best constant answer: not found out (", Message(line.status()), ")"));
   }
-  if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: ", Program(), " generate --model ", result.checkpoint->path, " --chat --prompt \"...\")"));
+  if (result.checkpoint) printer.Line(Cat("model: ", result.checkpoint->path, "  (a Hugging Face folder; try: ", Program(), " generate --model ", result.checkpoint->path, prepared.source.chat ? " --chat" : "", " --prompt \"...\")"));
 }
 
 class Rank0Run {

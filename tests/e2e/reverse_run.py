@@ -2,6 +2,8 @@
 promises: metrics, TensorBoard events, Parquet rollouts, a model folder that volery and transformers load, whose tokenizer gives the same ids."""
 import json
 import pathlib
+import re
+import shlex
 import sys
 import tempfile
 
@@ -74,7 +76,11 @@ def check_model(folder):
 def main():
     with tempfile.TemporaryDirectory() as runs:
         run = pathlib.Path(runs) / "reverse"
-        expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", f"steps={STEPS}", "eval.every=0", timeout=900))
+        printed = expect_ok(volery("run", REVERSE, f"runs={runs}", "max_staleness=0", f"steps={STEPS}", "eval.every=0", timeout=900)).stderr
+        # The command that is said to try the model works as it stands, and the model card says the same.
+        tried = shlex.split(re.search(r"try: (.*)\)", printed)[1].replace("...", "abcdef>"))[1:]
+        expect_ok(volery(*tried))
+        expect("generate --model . --prompt" in (checkpoint(run) / "README.md").read_text() and "--chat" not in tried, tried)
         rows = metrics(run)
         check_learning(rows)
         check_mismatch(rows)
