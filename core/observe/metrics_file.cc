@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "core/base/files.h"
-#include "core/observe/last_metrics.h"
 
 namespace volery::observe {
 
@@ -49,13 +48,6 @@ Status ForEachMetricsLine(const std::string& path,
     return true;
   };
   return ReadLines(path, text, numbers).status();
-}
-
-StatusOr<std::shared_ptr<LastMetrics>> LastMetrics::Of(const std::string& path) {
-  auto last = std::make_shared<LastMetrics>();
-  VOLERY_RETURN_IF_ERROR(ForEachMetricsLine(
-      path, [&](StepId step, const base::MetricRow& row) { (void)last->Write(step, row, ""); }));
-  return last;
 }
 
 std::string FormatMetricsLine(StepId step, const base::MetricRow& row, const std::string& note) {

@@ -1,8 +1,8 @@
 #pragma once
 // Checkpoint folders: <folder>/step_N/, written as step_N.tmp, fsynced, marked, renamed. The marker
 // `complete` is written last and lists every file but the model card (README.md) with its size and SHA-256, so
-// that a half-written or damaged checkpoint is told from a good one. A failed save (a full disk) leaves the checkpoints that were
-// there.
+// that a half-written or damaged checkpoint is told from a good one. A failed save (a full disk) leaves the
+// checkpoints that were there.
 
 #include <cstdint>
 #include <functional>

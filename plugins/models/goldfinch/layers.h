@@ -99,8 +99,8 @@ struct Layer {
 // All but the layers and the embedding.
 struct Ends {
   Norm embedded, last;
-  Product head, compress;  // compress: GOLD, as what follows
-  Product expand;                            // of x0 and the compressed key in one row; or
+  Product head, compress;                   // compress: GOLD, as what follows
+  Product expand;                           // of x0 and the compressed key in one row; or
   Product expand_token, expand_compressed;  // of either, in float32, to be added up: the same bits
   bool cut() const { return expand_token.packed != nullptr; }
 };

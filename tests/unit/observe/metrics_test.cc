@@ -7,6 +7,7 @@
 #include "core/base/files.h"
 #include "core/formats/event_file.h"
 #include "core/observe/fan_out_sink.h"
+#include "core/observe/last_metrics.h"
 #include "core/observe/metrics_file.h"
 #include "core/observe/tensorboard_sink.h"
 
@@ -64,6 +65,23 @@ TEST(MetricsFile, FullDiskIsReported) {
   auto file = MetricsFile::Open("/dev/full");
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->Write(StepId(0), {}, "").code(), StatusCode::kResourceExhausted);
+}
+
+TEST(LastMetrics, BeginsWithTheNewestValuesOfAFile) {
+  base::TemporaryFolder folder;
+  const std::string path = folder.File("metrics.jsonl");
+  EXPECT_TRUE((*LastMetrics::Of(path))->values().empty());
+  ASSERT_TRUE(base::WriteFileAtomic(path, "{\"step\": 1, \"a\": 1, \"b\": 2, \"note\": \"x\"}\n"
+                                          "{\"step\": 2, \"a\": 3, \"b\": null}\n{\"step\": 3, \"a\"")
+                  .ok());
+  const auto last = LastMetrics::Of(path);
+  ASSERT_TRUE(last.ok()) << last.status();
+  ASSERT_TRUE((*last)->Write(StepId(7), {{"c", 4}}, "").ok());
+  std::string text;
+  for (const auto& [name, metric] : (*last)->values()) text += Cat(name, "=", metric.value, "@", metric.step, " ");
+  EXPECT_EQ(text, "a=3@2 b=2@1 c=4@7 ");
+  ASSERT_TRUE(base::WriteFileAtomic(path, "[]\n").ok());
+  EXPECT_THAT(Message(LastMetrics::Of(path).status()), HasSubstr("metrics.jsonl:1"));
 }
 
 TEST(TensorBoardSink, EveryStartWritesItsOwnFileAndCutBackReachesAll) {
